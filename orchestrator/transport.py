@@ -1,0 +1,83 @@
+"""How a command reaches a node, and the only four things that can come of it.
+
+There is no boolean in here: a command that exited 0 has not thereby changed anything (look), and one whose connection
+broke may have run, may be running, or may never have started (Unknown: look).
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
+from enum import Enum
+from typing import Protocol
+
+from attrs import frozen
+
+from orchestrator.commands import Command
+
+
+class Why(Enum):
+    """Why a command was not sent, or why its outcome is unknown."""
+
+    UNREACHABLE = "unreachable"
+    HOST_KEY = "host key"
+    AUTHENTICATION = "authentication"
+    NO_SESSION = "no session"        # sshd refused another channel
+    LOST = "connection lost"
+    TIMEOUT = "no answer in time"
+    TOO_LONG = "too much output"
+
+
+@frozen
+class Exited:
+    """The command ran to its end on the node and said `code`. 124 and 137: the far side's limit ended it."""
+
+    code: int
+    stdout: bytes
+    stderr: bytes
+
+
+@frozen
+class Signalled:
+    """The command was ended by a signal on the node."""
+
+    signal: str
+    stdout: bytes
+    stderr: bytes
+
+
+@frozen
+class NotSent:
+    """The command certainly never started."""
+
+    why: Why
+    detail: str
+
+
+@frozen
+class Unknown:
+    """The command may have run, may still be running, or may never have started."""
+
+    why: Why
+    detail: str
+    stdout: bytes = b""
+
+
+Outcome = Exited | Signalled | NotSent | Unknown
+
+
+class Transport(Protocol):
+    """Runs commands on nodes. Implementations: `orchestrator.ssh`, later a simulated one."""
+
+    async def run(self, command: Command) -> Outcome:
+        """Run to its end. Never raises for anything a network or a node can do."""
+        ...
+
+    def follow(self, command: Command) -> AbstractAsyncContextManager[AsyncIterator[str]]:
+        """Start a long-lived READ command and iterate over its lines. The iteration ends when the stream does, for
+        whatever reason; leaving the context ends the command on the node."""
+        ...
+
+    async def aclose(self) -> None:
+        """Close every connection."""
+        ...

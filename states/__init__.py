@@ -1,0 +1,1 @@
+"""The pure core: vocabulary, facts, tables, decisions. No await, clock, random, log, file or network in here."""

@@ -1,0 +1,177 @@
+"""The field's own words. Every enum that describes something seen has an explicit UNKNOWN, and UNKNOWN never means "down".
+
+Spelling follows `drbdsetup events2` (drbd-utils 9.22, which speaks DRBD 9's words for 8.4 kernels too).
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Self
+
+
+class Word(Enum):
+    """An enum read from a tool's output: a word we do not know becomes UNKNOWN, never an exception."""
+
+    @classmethod
+    def read(cls, text: str) -> Self:
+        """The member spelt `text`, or UNKNOWN (a newer kernel may say words we have never seen)."""
+        try:
+            return cls(text)
+        except ValueError:
+            return cls("Unknown")
+
+
+class Role(Word):
+    """Who may open the device for writing: `role:` in events2."""
+
+    PRIMARY = "Primary"
+    SECONDARY = "Secondary"
+    UNKNOWN = "Unknown"
+
+
+class DiskState(Word):
+    """What DRBD thinks of the data on one backing disk: `disk:` and `peer-disk:` in events2."""
+
+    DISKLESS = "Diskless"
+    ATTACHING = "Attaching"
+    DETACHING = "Detaching"
+    FAILED = "Failed"
+    NEGOTIATING = "Negotiating"
+    INCONSISTENT = "Inconsistent"
+    OUTDATED = "Outdated"
+    CONSISTENT = "Consistent"
+    UP_TO_DATE = "UpToDate"
+    UNKNOWN = "Unknown"
+
+    @classmethod
+    def read(cls, text: str) -> Self:
+        """As `Word.read`; DRBD itself says `DUnknown` for a peer's disk it cannot see."""
+        return cls("Unknown") if text == "DUnknown" else super().read(text)
+
+
+class ConnectionState(Word):
+    """The replication link as this side sees it: `connection:` in events2. 8.4's WFConnection is Connecting.
+
+    MISSING is ours: the kernel has no connection object. On 8.4 that is what StandAlone becomes after a clean
+    disconnect, and also what a device looks like that was attached and never connected.
+    """
+
+    MISSING = "Missing"
+    STAND_ALONE = "StandAlone"
+    DISCONNECTING = "Disconnecting"
+    UNCONNECTED = "Unconnected"
+    TIMEOUT = "Timeout"
+    BROKEN_PIPE = "BrokenPipe"
+    NETWORK_FAILURE = "NetworkFailure"
+    PROTOCOL_ERROR = "ProtocolError"
+    TEAR_DOWN = "TearDown"
+    CONNECTING = "Connecting"
+    CONNECTED = "Connected"
+    UNKNOWN = "Unknown"
+
+
+class ReplicationState(Word):
+    """What flows over an established connection: `replication:` in events2."""
+
+    OFF = "Off"
+    ESTABLISHED = "Established"
+    STARTING_SYNC_S = "StartingSyncS"
+    STARTING_SYNC_T = "StartingSyncT"
+    WF_BITMAP_S = "WFBitMapS"
+    WF_BITMAP_T = "WFBitMapT"
+    WF_SYNC_UUID = "WFSyncUUID"
+    SYNC_SOURCE = "SyncSource"
+    SYNC_TARGET = "SyncTarget"
+    VERIFY_S = "VerifyS"
+    VERIFY_T = "VerifyT"
+    PAUSED_SYNC_S = "PausedSyncS"
+    PAUSED_SYNC_T = "PausedSyncT"
+    AHEAD = "Ahead"
+    BEHIND = "Behind"
+    UNKNOWN = "Unknown"
+
+
+class Resource(Enum):
+    """States of one DRBD resource, classified from fresh facts of both its sides."""
+
+    UNCONFIGURED = "Unconfigured"  # a side has no DRBD metadata
+    DOWN = "Down"                  # metadata on both, but a side has no disk attached
+    ATTACHED = "Attached"          # disks up, a side is not connecting: identifiers may be compared in peace
+    CONNECTING = "Connecting"      # both sides try to reach each other
+    INCONSISTENT = "Inconsistent"  # connected, and neither side has ever been written: needs its first sync
+    SYNCING = "Syncing"
+    SYNC_STALLED = "SyncStalled"
+    SECONDARY = "Secondary"        # connected, UpToDate on both, nobody Primary
+    PRIMARY = "Primary"            # ... one side Primary
+    DUAL_PRIMARY = "DualPrimary"   # ... both Primary
+    DEGRADED = "Degraded"          # one side serves, the other is away
+    FROZEN = "Frozen"              # IO suspended
+    STAND_ALONE = "StandAlone"     # a side gave up on the connection for a reason that is not split brain
+    SPLIT_BRAIN = "SplitBrain"
+    DIVERGED = "Diverged"          # one side newer, yet both Primary: DRBD refuses without calling it split brain
+    UNRELATED = "Unrelated"
+    SUSPECT = "Suspect"            # looks healthy, but identifiers differ or blocks are out of sync
+    UNKNOWN = "Unknown"
+
+
+class Layer(Enum):
+    """States of one layer of the stack on one node."""
+
+    DOWN = "Down"
+    STARTING = "Starting"
+    UP = "Up"
+    STOPPING = "Stopping"
+    FAILED = "Failed"
+    HUNG = "Hung"
+    UNKNOWN = "Unknown"
+
+
+class Node(Enum):
+    """States of one node as the orchestrator can know them."""
+
+    UNREACHABLE = "Unreachable"
+    REACHABLE = "Reachable"
+    FENCING = "Fencing"
+    FENCED = "Fenced"
+
+
+class By(Enum):
+    """Who makes a transition happen."""
+
+    US = "us"            # the row names the step we send
+    AWAITED = "awaited"  # the world will; we watch, with a deadline
+    FEARED = "feared"    # lawful, never planned on
+
+
+class Metadata(Enum):
+    """What the metadata area of a backing device holds."""
+
+    MISSING = "missing"
+    VALID = "valid"
+    UNKNOWN = "unknown"
+
+
+class Contents(Enum):
+    """What a backing device without DRBD metadata holds."""
+
+    BLANK = "blank"    # no signature at head or tail, sampled extents read as zeros
+    ZEROS = "zeros"    # every byte was read and is zero
+    DATA = "data"
+    UNKNOWN = "unknown"
+
+
+class AfterSplit(Word):
+    """Values of after-sb-0pri, after-sb-1pri and after-sb-2pri (drbd.conf(5))."""
+
+    DISCONNECT = "disconnect"
+    DISCARD_YOUNGER_PRIMARY = "discard-younger-primary"
+    DISCARD_OLDER_PRIMARY = "discard-older-primary"
+    DISCARD_ZERO_CHANGES = "discard-zero-changes"
+    DISCARD_LEAST_CHANGES = "discard-least-changes"
+    DISCARD_LOCAL = "discard-local"
+    DISCARD_REMOTE = "discard-remote"
+    CONSENSUS = "consensus"
+    DISCARD_SECONDARY = "discard-secondary"
+    CALL_PRI_LOST = "call-pri-lost-after-sb"
+    VIOLENTLY = "violently-as0p"
+    UNKNOWN = "Unknown"
