@@ -1,0 +1,1 @@
+"""How the steps of `states` are said to DRBD: files and far-side scripts, per generation."""

@@ -1,0 +1,146 @@
+# Carrying out steps on a node. Every step prints "==step KEY UPTIME" before and "==result KEY CODE UPTIME" after itself.
+# Codes of our own: 75 not ours to do (lease lost, or this very operation was claimed before), 76 the node is no longer
+# what was looked at. Anything else is the tool's own code; none of them is believed, a look follows.
+STATE=/var/lib/orchestrate
+trap '' PIPE HUP # a client that goes away must not stop a step half-way
+
+now() { read -r uptime _ </proc/uptime; }
+
+# -- the lease: one orchestrator at a time, by the node's own clock ---------------------------------------------------
+lease_take() { # HOLDER TTL OVER: take or renew; OVER names a holder that is known to be dead, or is "-"
+	mkdir -p $STATE && exec 8>$STATE/lease.lock && flock 8
+	now; read -r boot </proc/sys/kernel/random/boot_id
+	epoch=0 holder='' leased='' until=0
+	[ -r $STATE/lease ] && read -r epoch holder leased until <$STATE/lease
+	left=$((${until%.*} - ${uptime%.*}))
+	if [ "$holder" != "$1" ] && [ "$holder" != "$3" ] && [ "$holder" != - ] && [ "$leased" = "$boot" ] && [ $left -gt 0 ]; then
+		say lease-held "$epoch" "$holder" "$left"
+		exec 8>&-; return 75
+	fi
+	[ "$holder" = "$1" ] || epoch=$((epoch + 1))
+	printf '%s %s %s %s\n' "$epoch" "$1" "$boot" "$((${uptime%.*} + $2))" >$STATE/lease.new && mv $STATE/lease.new $STATE/lease
+	say lease-taken "$epoch"
+	exec 8>&-
+}
+
+lease_mine() { # HOLDER EPOCH
+	epoch='' holder=''
+	[ -r $STATE/lease ] && read -r epoch holder _ <$STATE/lease
+	[ "$holder" = "$1" ] && [ "$epoch" = "$2" ]
+}
+
+lease_drop() { # HOLDER
+	exec 8>$STATE/lease.lock && flock 8
+	read -r epoch holder _ <$STATE/lease && [ "$holder" = "$1" ] && printf '%s - - 0\n' "$epoch" >$STATE/lease.new && mv $STATE/lease.new $STATE/lease
+	exec 8>&-
+}
+
+# -- claims: a DESTRUCTIVE operation runs at most once, whatever happens to the connection or the power ----------------
+claim() { # OP STEP RESOURCE
+	mkdir -p $STATE/claims && mkdir "$STATE/claims/$1" 2>/dev/null || return 75
+	read -r boot </proc/sys/kernel/random/boot_id
+	printf '%s %s %s %s\n' "$2" "$3" "$boot" $$ >"$STATE/claims/$1/intent"
+	sync "$STATE/claims/$1/intent" "$STATE/claims/$1" "$STATE/claims"
+}
+
+outcome() { # OP CODE
+	printf '%s\n' "$2" >"$STATE/claims/$1/outcome" && sync "$STATE/claims/$1/outcome" "$STATE/claims/$1"
+}
+
+act() { # KEY HOLDER EPOCH FUNCTION ARGS...: one step under the lease
+	key=$1 holds=$2 at=$3; shift 3
+	now; say step "$key" "$uptime"
+	if lease_mine "$holds" "$at"; then "$@" 2>&1 </dev/null; code=$?; else printf 'the lease was lost\n'; code=75; fi
+	now; say result "$key" $code "$uptime"
+	return $code
+}
+
+once() { # OP STEP RESOURCE FUNCTION ARGS...: a destructive step, alone on this node, claimed before it runs
+	op=$1 step=$2 resource=$3; shift 3
+	mkdir -p $STATE && exec 9>$STATE/destructive.lock
+	flock -n 9 || { printf 'another destructive step is running\n'; return 75; }
+	claim "$op" "$step" "$resource" || { printf 'claimed before: %s\n' "$op"; return 75; }
+	"$@"
+	set -- "$op" $?
+	outcome "$1" "$2"
+	exec 9>&-
+	return "$2"
+}
+
+# -- what must still be true, asked in the same shell right before the step ---------------------------------------------
+gi_of() { # NAME MINOR DISK
+	if [ "$generation" = 9 ]; then set -- "$(drbdadm get-gi "$1" 2>/dev/null | grep -m 1 -E '^[0-9A-F]{16}:')"
+	elif [ -r /proc/drbd ] && line=$(drbdsetup get-gi "$2" 2>/dev/null); then set -- "$line"
+	else set -- "$(drbdmeta "$2" v08 "$3" internal get-gi 2>/dev/null)"; fi
+	printf '%s\n' "$1" | { IFS=: read -r a b c d _; printf '%s:%s:%s:%s\n' "$a" "$b" "$c" "$d"; }
+}
+
+still() { # NAME MINOR DISK IDENTIFIERS
+	seen=$(gi_of "$1" "$2" "$3")
+	[ "$seen" = "$4" ] || { printf 'identifiers are %s, were %s\n' "$seen" "$4"; return 76; }
+}
+
+blank() { # DISK MINOR NAME: the same eyes as the look's
+	seen=$(look_disk "$1" "$2" 0 no "$3")
+	case $seen in
+	*holder*|*nodevice*) printf '%s\n' "$seen"; return 76 ;;
+	*"zeros sampled"*) ;;
+	*) printf 'no longer blank: %s\n' "$seen"; return 76 ;;
+	esac
+	case $seen in *TYPE=*|*PTTYPE=*) printf 'no longer blank: %s\n' "$seen"; return 76 ;; esac
+}
+
+# -- the steps ----------------------------------------------------------------------------------------------------------
+write_file() { # PATH CONTENT: whole or not at all; what was there is kept beside it
+	mkdir -p "${1%/*}" && printf '%s' "$2" >"$1.new" && sync "$1.new" || return
+	[ -e "$1" ] && { cp -p "$1" "$1.before" || return; }
+	mv "$1.new" "$1" && sync "${1%/*}"
+}
+
+quiet_boot() { # UNIT-OR-LINK...: nothing but orchestrate may connect DRBD
+	for unit; do
+		case $unit in
+		/etc/rc*) if command -v update-rc.d >/dev/null; then update-rc.d drbd disable; else chkconfig drbd off; fi || return ;;
+		*) systemctl disable "${unit##*/}" || return ;;
+		esac
+	done
+}
+
+open_port() { # COMMAND...: each argument is one whole command that was shown in the plan
+	for command; do sh -c "$command" || return; done
+}
+
+create_metadata() { # NAME MINOR DISK
+	blank "$3" "$2" "$1" || return
+	drbdadm create-md --force "$1"
+}
+
+attach() { # NAME MINOR CONFIGURED
+	if [ "$3" = no ]; then
+		drbdadm new-resource "$1" && drbdadm new-minor "$1" || return
+		if [ "$generation" = 9 ]; then drbdadm new-peer "$1" && drbdadm new-path "$1" || return; fi
+	fi
+	drbdadm attach "$1"
+}
+
+connect() { # NAME MINOR DISK IDENTIFIERS
+	still "$@" && drbdadm connect "$1"
+}
+
+force_primary() { # NAME MINOR DISK IDENTIFIERS
+	still "$@" || return
+	case $(drbdsetup events2 --now "$1") in
+	*role:Primary*|*disk:UpToDate*) printf 'a side has good data or is Primary\n'; return 76 ;;
+	*connection:Connected*) drbdadm primary --force "$1" ;;
+	*) printf 'not connected any more\n'; return 76 ;;
+	esac
+}
+
+clear_bitmap() { # NAME MINOR DISK IDENTIFIERS
+	still "$@" || return
+	case $(drbdsetup events2 --now "$1") in
+	*role:Primary*|*disk:UpToDate*) printf 'a side has good data or is Primary\n'; return 76 ;;
+	*connection:Connected*) drbdadm new-current-uuid --clear-bitmap "$1/0" ;;
+	*) printf 'not connected any more\n'; return 76 ;;
+	esac
+}

@@ -1,0 +1,90 @@
+"""Each step of `states.goal.Do` as a call into the far-side script `act.sh`, quoted for its shell.
+
+The script re-checks on the node, in the same shell and right before it acts, what the step stands on.
+"""
+
+from __future__ import annotations
+
+import shlex
+from importlib import resources
+
+from attrs import frozen
+
+from orchestrator.config import Config
+from orchestrator.drbd.files import replication_address, resource_file
+from orchestrator.probes.firewall import read_port
+from states.facts import ClusterFacts
+from states.goal import DESTRUCTIVE, Do, Step
+
+SCRIPT = resources.files(__package__).joinpath("act.sh").read_text()
+
+LIMITS: dict[Do, float] = {
+    # seconds a step may take on the node before it is ended there
+    Do.START_LAYER: 60.0,
+    Do.CREATE_METADATA: 300.0,   # initialises the bitmap of the whole device
+    Do.ATTACH: 120.0,            # applies the activity log
+    Do.CONNECT: 30.0,
+    Do.FORCE_PRIMARY: 60.0,
+    Do.CLEAR_BITMAP: 120.0,
+    Do.PROMOTE: 60.0,
+    Do.DEMOTE: 60.0,
+    Do.TAKE_DOWN: 120.0,
+}
+
+
+@frozen
+class Sender:
+    """What a step needs to know to be written down for a node."""
+
+    config: Config
+    facts: ClusterFacts
+    firewall: str  # the node's firewall as last looked at
+
+
+def call(step: Step, sender: Sender, op_id: str) -> str:
+    """The shell words that carry out one step; DESTRUCTIVE ones are claimed under `op_id` first."""
+    words = [*_function(step, sender)]
+    if step.do in DESTRUCTIVE:
+        words = ["once", op_id, step.do.value, step.resource, *words]
+    return shlex.join(words)
+
+
+def _function(step: Step, sender: Sender) -> list[str]:
+    section = sender.config.resource[step.resource]
+    disk = sender.config.disk_of(step.resource, step.node)
+    device = [step.resource, str(section.minor), disk]
+    match step.do:
+        case Do.START_LAYER:
+            return _layer(step, sender)
+        case Do.CREATE_METADATA:
+            return ["create_metadata", *device]
+        case Do.ATTACH:
+            return ["attach", *device[:2], "yes" if step.replaces else "no"]
+        case Do.CONNECT:
+            return ["connect", *device, step.expect]
+        case Do.FORCE_PRIMARY:
+            return ["force_primary", *device, step.expect]
+        case Do.CLEAR_BITMAP:
+            return ["clear_bitmap", *device, step.expect]
+        case Do.PROMOTE:
+            return ["drbdadm", "primary", step.resource]
+        case Do.DEMOTE:
+            return ["drbdadm", "secondary", step.resource]
+        case Do.TAKE_DOWN:
+            return ["drbdadm", "down", step.resource]
+
+
+def _layer(step: Step, sender: Sender) -> list[str]:
+    node = sender.facts.node(step.node)
+    match step.layer:
+        case "config":
+            return ["write_file", f"/etc/drbd.d/{step.resource}.res", resource_file(sender.config, step.resource, node.generation)]
+        case "module":
+            return ["modprobe", "drbd"]
+        case "boot":
+            return ["quiet_boot", *node.layer("boot").detail.split()]
+        case "port":
+            peer = next(name for name in sender.config.names if name != step.node)
+            port = read_port(sender.firewall, replication_address(sender.config, peer), sender.config.resource[step.resource].port)
+            return ["open_port", *port.commands]
+    raise KeyError(step.layer)

@@ -1,0 +1,40 @@
+"""Errors that end a command, each with the exit code it means.
+
+    OrchestrateError
+      ConfigError           2   file, key, what was expected
+      RefusedError          3   a named safety rule (4, 5, 6 where the refusal says so)
+      LeaseHeldError       75   another orchestrator is at work on this cluster
+
+A bug is any other exception: exit 1, the traceback goes to the log and not to the screen.
+"""
+
+from __future__ import annotations
+
+from states.goal import Refused
+
+
+class OrchestrateError(Exception):
+    """Something that is said in one line; `code` is the process's exit code."""
+
+    code = 1
+
+
+class ConfigError(OrchestrateError):
+    """cluster.toml does not say what it must. One line: file, key, what was expected."""
+
+    code = 2
+
+
+class RefusedError(OrchestrateError):
+    """No step may be taken. Carries the refusal."""
+
+    def __init__(self, refused: Refused) -> None:
+        super().__init__(str(refused))
+        self.refused = refused
+        self.code = refused.kind.value
+
+
+class LeaseHeldError(OrchestrateError):
+    """Another orchestrator holds this cluster's lease."""
+
+    code = 75

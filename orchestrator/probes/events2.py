@@ -1,0 +1,120 @@
+"""`drbdsetup events2` lines: parsed, and folded into a side. Formats: drbd-utils 9.22 on 8.4 and 9 (captures of both).
+
+Unknown keys are ignored and unknown words become UNKNOWN: newer tools say more. A side's identifiers are forgotten when
+something happens that may have changed them; connecting and staying as it was does not.
+"""
+
+from __future__ import annotations
+
+from attrs import evolve, frozen
+
+from states.facts import Side
+from states.vocabulary import ConnectionState, DiskState, ReplicationState, Role
+
+
+@frozen
+class Event:
+    """One line. `action`: exists, create, change, destroy, call, response; `kind`: resource, connection, ...; `at`: the
+    node's own time stamp, "" without --timestamps."""
+
+    action: str
+    kind: str
+    words: tuple[tuple[str, str], ...]
+    at: str = ""
+
+    def get(self, key: str) -> str | None:
+        """The value of one word of the line."""
+        return dict(self.words).get(key)
+
+    @property
+    def resource(self) -> str:
+        """The resource the line is about."""
+        return self.get("name") or ""
+
+
+ACTIONS = frozenset({"exists", "create", "change", "destroy", "call", "response", "rename"})
+
+
+def parse_line(line: str) -> Event | None:
+    """One line as an event; None for `exists -`, blank lines, and anything that is not an event."""
+    words = line.split()
+    at = ""
+    if words and words[0][:1].isdigit() and "T" in words[0]:
+        at, words = words[0], words[1:]
+    if len(words) < 2 or words[0] not in ACTIONS or words[1] == "-":
+        return None
+    pairs = tuple((key, value) for key, sign, value in (word.partition(":") for word in words[2:]) if sign)
+    return Event(words[0], words[1], pairs, at)
+
+
+LOST = {"connection": ConnectionState.MISSING, "replication": ReplicationState.OFF, "peer_role": Role.UNKNOWN,
+        "peer_disk": DiskState.UNKNOWN}
+ABSENT = {"configured": False, "role": Role.SECONDARY, "disk": DiskState.DISKLESS, "suspended": False, "running": (), **LOST}
+
+
+def apply(event: Event, side: Side) -> Side:
+    """The side after this event. Helper calls and paths change nothing."""
+    if event.action in ("call", "response", "rename"):
+        return side
+    before = side
+    if event.action == "destroy":
+        changes: dict[str, object] = {"resource": ABSENT, "connection": LOST, "device": {"disk": DiskState.DISKLESS}}.get(event.kind, {})
+        side = evolve(side, **changes)
+    else:
+        side = _READERS.get(event.kind, lambda _, same: same)(event, side)
+    return evolve(side, identifiers=None) if _may_have_rotated(before, side) else side
+
+
+def _may_have_rotated(before: Side, after: Side) -> bool:
+    """Something that moves identifiers has happened: a role, a disk state, a resync, or the loss of a connection."""
+    if (before.role, before.disk, before.peer_role, before.peer_disk) != (after.role, after.disk, after.peer_role, after.peer_disk):
+        known = DiskState.UNKNOWN not in (before.disk, before.peer_disk) and Role.UNKNOWN not in (before.role, before.peer_role)
+        return known
+    calm = (ReplicationState.OFF, ReplicationState.ESTABLISHED, ReplicationState.UNKNOWN)
+    return before.replication is not after.replication and not (before.replication in calm and after.replication in calm)
+
+
+def _resource(event: Event, side: Side) -> Side:
+    role = event.get("role")
+    suspended = event.get("suspended")
+    return evolve(
+        side, configured=True, role=Role.read(role) if role else side.role,
+        suspended=suspended != "no" if suspended else side.suspended,
+    )
+
+
+def _device(event: Event, side: Side) -> Side:
+    disk, size = event.get("disk"), event.get("size")
+    return evolve(
+        side, configured=True, disk=DiskState.read(disk) if disk else side.disk,
+        size=int(size) if size and size.isdigit() else side.size,
+    )
+
+
+def _connection(event: Event, side: Side) -> Side:
+    state, role = event.get("connection"), event.get("role")
+    return evolve(
+        side, connection=ConnectionState.read(state) if state else side.connection,
+        peer_role=Role.read(role) if role else side.peer_role,
+    )
+
+
+def _peer_device(event: Event, side: Side) -> Side:
+    replication, disk, dirty = event.get("replication"), event.get("peer-disk"), event.get("out-of-sync")
+    return evolve(
+        side, replication=ReplicationState.read(replication) if replication else side.replication,
+        peer_disk=DiskState.read(disk) if disk else side.peer_disk,
+        out_of_sync=int(dirty) if dirty and dirty.isdigit() else side.out_of_sync,
+    )
+
+
+_READERS = {"resource": _resource, "device": _device, "connection": _connection, "peer-device": _peer_device}
+
+
+def read_dump(text: str, side: Side, name: str) -> Side:
+    """A side from `events2 --now` output. No `exists resource` line: the kernel does not know the resource."""
+    events = [event for event in map(parse_line, text.splitlines()) if event is not None and event.resource == name]
+    side = evolve(side, **ABSENT)
+    for event in events:
+        side = _READERS.get(event.kind, lambda _, same: same)(event, side)
+    return side

@@ -1,0 +1,232 @@
+"""From the bytes of one look to facts. Pure: the far-side script is `look.sh` beside this file.
+
+A section that is missing, cut off or unreadable leaves its facts UNKNOWN; nothing in here raises for what a node prints.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from importlib import resources
+
+from attrs import evolve, field, frozen
+
+from orchestrator.probes.events2 import read_dump
+from orchestrator.probes.firewall import Port, read_port
+from orchestrator.probes.kernel_log import trouble
+from states.facts import ClaimFact, Generation, LayerFact, NodeFacts, Settings, Side
+from states.identifiers import Identifiers
+from states.settings import AGREED
+from states.vocabulary import Contents, Layer, Metadata, Node
+
+SCRIPT = resources.files(__package__).joinpath("look.sh").read_text()
+
+
+@frozen
+class Expected:
+    """What the look is compared with, per resource: the file we would write for a generation of DRBD (None: do not
+    compare), where the peer listens, our disk. `zeros`: read a whole blank disk."""
+
+    resource: str
+    minor: int
+    disk: str
+    file: Callable[[Generation], str] | None
+    peer: str
+    port: int
+    zeros: bool = False
+    layers: tuple[str, ...] = ()
+
+
+@frozen
+class Sections:
+    """A look's output cut at its `==NAME ARGS` lines. `whole`: the last line was printed, so nothing is missing."""
+
+    found: dict[str, str] = field(factory=dict)
+    whole: bool = False
+
+    @classmethod
+    def cut(cls, text: str) -> Sections:
+        """Split; a section that comes twice (a batch's steps) keeps its last text."""
+        parts = re.split(r"^==(.+)$", text, flags=re.MULTILINE)
+        found = {name.strip(): body.strip("\n") for name, body in zip(parts[1::2], parts[2::2], strict=True)}
+        return cls(found, any(name.startswith("end ") for name in found))
+
+    def get(self, name: str) -> str | None:
+        """A section's text, or None if it was not printed."""
+        return self.found.get(name)
+
+
+def read_look(name: str, text: str, expected: tuple[Expected, ...], seen_at: float) -> NodeFacts:
+    """Facts of one node. A look that was cut off is no look: the node is then UNREACHABLE, with that as the reason."""
+    sections = Sections.cut(text)
+    head = dict(line.partition(" ")[::2] for line in (sections.get("node") or "").splitlines())
+    if not sections.whole or "boot_id" not in head:
+        return NodeFacts(name, Node.UNREACHABLE, seen_at, "its answer was cut off")
+    version = _version(sections.get("proc-drbd") or "")
+    return NodeFacts(
+        name, Node.REACHABLE, seen_at, "", head["boot_id"], head.get("hostname", ""), float(head.get("uptime", "0")),
+        _generation(version), version, _layers(sections, expected, _generation(version)),
+        tuple((one.resource, _side(name, sections, one)) for one in expected), _claims(sections.get("claims") or ""),
+    )
+
+
+def _version(text: str) -> str:
+    match = re.search(r"^(?:version: |absent )(\d\S*)", text, re.MULTILINE)
+    return match[1] if match else ""
+
+
+def _generation(version: str) -> Generation:
+    return {"8": Generation.V84, "9": Generation.V9}.get(version.split(".")[0], Generation.UNKNOWN)
+
+
+def _claims(text: str) -> tuple[ClaimFact, ...]:
+    found: list[ClaimFact] = []
+    for line in text.splitlines():
+        words = line.split()
+        if words[:1] == ["claim"] and len(words) >= 4:
+            found.append(ClaimFact(words[1], words[2], words[3], None, running=False))
+        elif words[:1] == ["outcome"] and found and words[-1].isdigit():
+            found[-1] = evolve(found[-1], code=int(words[-1]))
+        elif words == ["running"] and found:
+            found[-1] = evolve(found[-1], running=True)
+    return tuple(found)
+
+
+# -- layers ------------------------------------------------------------------------------------------------------------
+
+def _layers(sections: Sections, expected: tuple[Expected, ...], generation: Generation) -> tuple[LayerFact, ...]:
+    """One fact per layer; a layer shared by several resources is as bad as its worst."""
+    loaded = (sections.get("proc-drbd") or "").startswith("version")
+    said = (sections.get("proc-drbd") or "").partition("\n")[0]
+    facts = {"module": LayerFact("module", Layer.UP if loaded else Layer.DOWN, said)}
+    boot = sections.get("boot")
+    facts["boot"] = _boot(boot)
+    for one in expected:
+        for fact in (_config(sections, one, generation), _port(sections, one)):
+            worst = facts.get(fact.name)
+            facts[fact.name] = fact if worst is None or worst.state is Layer.UP else worst
+    return tuple(facts.values())
+
+
+def _boot(text: str | None) -> LayerFact:
+    if text is None:
+        return LayerFact("boot", Layer.UNKNOWN, "not seen")
+    units = text.split()
+    return LayerFact("boot", Layer.DOWN, " ".join(units)) if units else LayerFact("boot", Layer.UP, "nothing of DRBD starts at boot")
+
+
+def _config(sections: Sections, one: Expected, generation: Generation) -> LayerFact:
+    text = sections.get(f"file {one.resource}")
+    if text is None:
+        return LayerFact("config", Layer.DOWN, "no resource file")
+    if one.file is None:
+        return LayerFact("config", Layer.UP, "present, not compared")
+    wanted = one.file(generation)
+    if tokens(text) == tokens(wanted):
+        return LayerFact("config", Layer.UP, "as cluster.toml says")
+    return LayerFact("config", Layer.FAILED, difference(text, wanted))
+
+
+def _port(sections: Sections, one: Expected) -> LayerFact:
+    port = port_of(sections, one)
+    return LayerFact("port", port.state, port.detail)
+
+
+def port_of(sections: Sections, one: Expected) -> Port:
+    """The port layer with the commands that would open it."""
+    text = sections.get("firewall")
+    return Port(Layer.UNKNOWN, "not seen") if text is None else read_port(text, one.peer, one.port)
+
+
+def tokens(text: str) -> list[str]:
+    """A .res file's meaning: its words without comments and white space."""
+    bare = re.sub(r"#[^\n]*", "", text)
+    return re.findall(r'"[^"]*"|[{};]|[^\s{};"]+', bare)
+
+
+def difference(found: str, wanted: str) -> str:
+    """What a node's file says and ours would say, statement by statement; secrets are not shown."""
+    have, want = _statements(found), _statements(wanted)
+    lines = []
+    for name in sorted(have.keys() | want.keys()):
+        if have.get(name) != want.get(name):
+            secret = name.endswith("shared-secret")
+            shown = [("(set)" if secret else value) if value is not None else "(absent)" for value in (have.get(name), want.get(name))]
+            lines.append(f"{name}: the node has {shown[0]}, cluster.toml wants {shown[1]}")
+    return "; ".join(lines) or "same statements in another order"
+
+
+def _statements(text: str) -> dict[str, str]:
+    """`section/option` -> value, from the token stream."""
+    path: list[str] = []
+    words: list[str] = []
+    found: dict[str, str] = {}
+    for token in tokens(text):
+        if token == "{":
+            path.append(" ".join(words))
+            words = []
+        elif token == "}":
+            path, words = path[:-1], []
+        elif token == ";":
+            if words:
+                found["/".join((*path[1:], words[0]))] = " ".join(words[1:]) or "yes"
+            words = []
+        else:
+            words.append(token)
+    return found
+
+
+# -- one side ----------------------------------------------------------------------------------------------------------
+
+def _side(node: str, sections: Sections, one: Expected) -> Side:
+    side = Side(node)
+    events = sections.get(f"events {one.resource}")
+    if events is None:
+        return side
+    if "failed " in events:
+        return evolve(side, trouble=None)
+    side = read_dump(events, side, one.resource)
+    side = _disk(side, sections.get(f"disk {one.resource}") or "")
+    kernel = sections.get(f"kernel {one.resource}")
+    return evolve(
+        side, running=read_show(sections.get(f"show {one.resource}") or ""),
+        trouble=trouble(kernel) if kernel and not side.connected else None,
+    )
+
+
+def _disk(side: Side, text: str) -> Side:
+    holders = tuple(line.split(" ", 1)[1] for line in text.splitlines() if line.startswith("holder "))
+    sectors = re.search(r"^sectors (\d+)", text, re.MULTILINE)
+    side = evolve(side, holders=holders, backing_size=int(sectors[1]) // 2 if sectors else None)
+    if "\nnodevice" in text:
+        return evolve(side, signature="there is no such device")
+    for line in text.splitlines():
+        try:
+            identifiers = Identifiers.parse(line.removeprefix("gi "))
+        except ValueError:
+            continue
+        return evolve(side, identifiers=identifiers, metadata=Metadata.VALID)
+    if re.search(r"[Nn]o valid meta.?data", text) is None:
+        return side
+    return _contents(evolve(side, metadata=Metadata.MISSING), text)
+
+
+def _contents(side: Side, text: str) -> Side:
+    kind = re.search(r"\b(?:TYPE|PTTYPE)=(\S+)", text)
+    if kind is not None:
+        return evolve(side, contents=Contents.DATA, signature=f"it carries a signature of type {kind[1]}")
+    zeros = re.search(r"^zeros (.*)$", text, re.MULTILINE)
+    if zeros is None:
+        return side
+    if zeros[1] in ("all", "sampled"):
+        return evolve(side, contents=Contents.ZEROS if zeros[1] == "all" else Contents.BLANK)
+    return evolve(side, contents=Contents.DATA, signature=f"it does not read as zeros ({zeros[1].removeprefix('not').strip() or 'somewhere'})")
+
+
+def read_show(text: str) -> Settings:
+    """The agreed settings of a live connection, from `drbdsetup show --show-defaults`; empty where there is none."""
+    found = {}
+    for name, value in re.findall(r"^\s*([a-z0-9-]+)\s+([^;]+);", text, re.MULTILINE):
+        if name in AGREED and name not in found:
+            found[name] = value.strip().strip('"')
+    return tuple(sorted(found.items())) if "protocol" in found else ()

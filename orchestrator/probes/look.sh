@@ -1,0 +1,125 @@
+# One look at a node: everything `states` wants to know, in one shell, with as few forks as possible (a fork costs
+# 20-200 ms on a small node). Prints sections, "==NAME ARGS" and then raw text; the parsing is done by the orchestrator.
+# Reads only. Arguments: for each resource NAME MINOR DISK PORT ZEROS, where ZEROS=1 asks to read a whole blank disk.
+say() { printf '\n==%s\n' "$*"; }
+copy() { while IFS= read -r line || [ -n "$line" ]; do printf '%s\n' "$line"; done <"$1"; }
+first() { read -r line <"$1" && printf '%s\n' "$line"; }
+have() { command -v "$1" >/dev/null 2>&1; }
+
+look_node() {
+	read -r uptime _ </proc/uptime
+	say node
+	printf 'uptime %s\n' "$uptime"
+	printf 'boot_id '; first /proc/sys/kernel/random/boot_id
+	printf 'hostname '; first /proc/sys/kernel/hostname
+	say proc-drbd
+	if [ -r /proc/drbd ]; then copy /proc/drbd; elif have modinfo; then
+		printf 'absent '; modinfo -F version drbd 2>&1 || printf 'none\n'
+	fi
+	say boot
+	for unit in /etc/systemd/system/*.wants/drbd* /etc/systemd/system/*.requires/drbd* /etc/rc[2-5].d/S[0-9]*drbd; do
+		[ -e "$unit" ] || [ -L "$unit" ] || continue
+		[ -L /etc/systemd/system/drbd.service ] && [ "${unit##*/}" = drbd.service ] && continue # masked
+		case $unit in # systemd ignores an init script that has a unit of the same name
+		/etc/rc*) [ -d /run/systemd/system ] && [ -e /lib/systemd/system/drbd.service ] && continue ;;
+		esac
+		printf '%s\n' "$unit"
+	done
+	say firewall
+	# Each line: which firewall has rules at all, then its rules. No table loaded: nothing filters.
+	if [ -e /run/systemd/units/invocation:firewalld.service ]; then printf 'active firewalld\n'; fi
+	if [ -s /proc/net/ip_tables_names ] && have iptables-legacy; then
+		printf 'active iptables-legacy\n'; iptables-legacy -w 5 -S 2>&1
+	elif [ -s /proc/net/ip_tables_names ] && have iptables; then
+		printf 'active iptables\n'; iptables -S 2>&1
+	fi
+	if [ -d /sys/module/nf_tables ] && have nft; then printf 'active nft\n'; nft list ruleset 2>&1; fi
+}
+
+look_claims() {
+	say claims
+	for claim in /var/lib/orchestrate/claims/*; do
+		[ -r "$claim/intent" ] || continue
+		printf 'claim %s ' "${claim##*/}"; first "$claim/intent" # STEP RESOURCE BOOT_ID PID
+		if [ -r "$claim/outcome" ]; then printf 'outcome '; first "$claim/outcome"; else
+			read -r _ _ boot pid <"$claim/intent"
+			read -r now </proc/sys/kernel/random/boot_id
+			[ "$boot" = "$now" ] && [ -d "/proc/$pid" ] && printf 'running\n'
+		fi
+	done
+	say lease
+	[ -r /var/lib/orchestrate/lease ] && first /var/lib/orchestrate/lease
+}
+
+look_disk() { # DISK MINOR ZEROS ATTACHED NAME
+	disk=$1
+	[ -L "$disk" ] && have readlink && disk=$(readlink -f "$disk")
+	name=${disk##*/}
+	printf 'disk %s\n' "$disk"
+	[ -b "$disk" ] || { printf 'nodevice\n'; return; }
+	sys=/sys/class/block/$name
+	printf 'sectors '; first "$sys/size"
+	for holder in "$sys"/holders/*; do
+		[ -e "$holder" ] && [ "${holder##*/}" != "drbd$2" ] && printf 'holder %s\n' "${holder##*/}"
+	done
+	while read -r what where _; do [ "$what" = "$disk" ] && printf 'holder mount:%s\n' "$where"; done </proc/mounts
+	[ "$4" = attached ] && return
+	printf 'gi '
+	if [ "$generation" = 9 ]; then drbdadm get-gi "$5" 2>&1 && return; else drbdmeta "$2" v08 "$disk" internal get-gi 2>&1 && return; fi
+	look_contents "$disk" "$3" "$sys"
+}
+
+look_contents() { # DISK ZEROS SYS: what a device without metadata holds
+	printf 'blkid '; blkid -p -o export "$1" 2>/dev/null | tr '\n' ' '; printf '\n'
+	read -r sectors <"$3/size"
+	mebi=$((sectors / 2048))
+	if [ "$2" = 1 ]; then
+		cmp -s -n $((sectors * 512)) "$1" /dev/zero && printf 'zeros all\n' || printf 'zeros not\n'
+		return
+	fi
+	tail=$((sectors * 512 - 4194304)); [ $tail -gt 0 ] || tail=0
+	for at in 0 $tail $((mebi / 7 * 1048576)) $((mebi / 3 * 1048576)) $((mebi / 2 * 1048576)) $((mebi * 4 / 5 * 1048576)); do
+		cmp -s -n 4194304 -i "$at:0" "$1" /dev/zero || { printf 'zeros not at %s\n' "$at"; return; }
+	done
+	printf 'zeros sampled\n'
+}
+
+look_resource() { # NAME MINOR DISK PORT ZEROS
+	say resource "$1"
+	if [ -r "/etc/drbd.d/$1.res" ]; then say file "$1"; copy "/etc/drbd.d/$1.res"; fi
+	say events "$1"
+	attached=no
+	if [ -r /proc/drbd ]; then
+		events=$(drbdsetup events2 --now --statistics "$1" 2>&1) || printf 'failed %s\n' $?
+		printf '%s\n' "$events"
+		case $events in
+		*"disk:Diskless"*|*"disk:Failed"*|*"disk:Detaching"*) ;;
+		*"exists device"*) attached=attached ;;
+		esac
+		case $events in *"exists resource"*) say show "$1"; drbdsetup show --show-defaults "$1" 2>&1 ;; esac
+	fi
+	say disk "$1"
+	if [ $attached = attached ]; then
+		printf 'gi '
+		if [ "$generation" = 9 ]; then drbdadm get-gi "$1" 2>&1; else drbdsetup get-gi "$2" 2>&1; fi
+	fi
+	look_disk "$3" "$2" "$5" $attached "$1"
+	case ${events:-} in
+	*connection:Connected*) ;;
+	*"exists resource"*) say kernel "$1"; dmesg | grep -E "drbd $1([ /:]|\$)|drbd$2: " | tail -n 40 ;;
+	esac
+}
+
+which_generation() {
+	generation=8
+	if [ -r /proc/drbd ]; then read -r _ version _ </proc/drbd; case $version in 9*) generation=9 ;; esac; fi
+}
+
+look() {
+	which_generation
+	look_node
+	look_claims
+	while [ $# -ge 5 ]; do look_resource "$1" "$2" "$3" "$4" "$5"; shift 5; done
+	read -r uptime _ </proc/uptime
+	say end "$uptime"
+}

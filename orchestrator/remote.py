@@ -1,0 +1,144 @@
+"""Round trips to one node: a look, or steps and the look that follows them, in one far-side shell each.
+
+`Answer` is what came back: facts (UNREACHABLE if nothing trustworthy came), the steps' codes and node-side times, and
+the lease. An answer never says that a step "worked".
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Callable
+
+from attrs import evolve, frozen
+
+from orchestrator.commands import Command, Effect
+from orchestrator.config import Config
+from orchestrator.drbd import steps as drbd
+from orchestrator.drbd.files import replication_address, resource_file
+from orchestrator.lease import TTL, Held, read_held, read_taken
+from orchestrator.probes import look
+from orchestrator.transport import Exited, NotSent, Outcome, Signalled, Transport, Unknown
+from states.facts import NodeFacts
+from states.goal import DESTRUCTIVE, Do, Step
+from states.vocabulary import Node
+
+LOOK_LIMIT = 60.0
+"""Seconds a look may take on the node. Reading a whole blank disk (skip_initial_sync) is given ten times that."""
+
+
+@frozen
+class Result:
+    """One step's own account: the tool's code and words, and the node's uptime before and after, seconds."""
+
+    key: str
+    code: int
+    began: float
+    ended: float
+    text: str
+
+
+@frozen
+class Answer:
+    """What came back from one round trip. `sent`: False only if the command certainly never started."""
+
+    facts: NodeFacts
+    results: tuple[Result, ...] = ()
+    held: Held | None = None
+    epoch: int | None = None
+    firewall: str = ""
+    sent: bool = True
+
+
+class Remote:
+    """Builds the far-side scripts for a cluster and reads what they print. `clock`: monotonic seconds."""
+
+    def __init__(self, config: Config, transport: Transport, clock: Callable[[], float], compare: bool = True) -> None:
+        self.config = config
+        self._transport = transport
+        self._clock = clock
+        self._compare = compare
+
+    def expected(self, node: str) -> tuple[look.Expected, ...]:
+        """What this node's look is compared with."""
+        peer = next(name for name in self.config.names if name != node)
+        return tuple(
+            look.Expected(
+                name, section.minor, self.config.disk_of(name, node),
+                (lambda generation, name=name: resource_file(self.config, name, generation)) if self._compare else None,
+                replication_address(self.config, peer), section.port, section.skip_initial_sync,
+            )
+            for name, section in self.config.resource.items()
+        )
+
+    def _look_call(self, node: str, zeros: bool) -> str:
+        words = ["look"]
+        for one in self.expected(node):
+            words += [one.resource, str(one.minor), one.disk, str(one.port), "1" if one.zeros and zeros else "0"]
+        return shlex.join(words)
+
+    async def look(self, node: str, zeros: bool = False) -> Answer:
+        """Look, and change nothing."""
+        return await self._round_trip(node, f"{look.SCRIPT}\n{self._look_call(node, zeros)}", Effect.READ, self._limit(zeros))
+
+    async def lease(self, node: str, holder: str, over: str = "-", zeros: bool = False) -> Answer:
+        """Take or renew the lease and look."""
+        lines = [look.SCRIPT, drbd.SCRIPT, shlex.join(("lease_take", holder, str(TTL), over)), self._look_call(node, zeros)]
+        return await self._round_trip(node, "\n".join(lines), Effect.IDEMPOTENT, self._limit(zeros))
+
+    async def release(self, node: str, holder: str) -> Outcome:
+        """Give the lease back."""
+        script = "\n".join((look.SCRIPT, drbd.SCRIPT, shlex.join(("lease_drop", holder))))
+        return await self._transport.run(Command(node, ("sh", "-c", script), Effect.IDEMPOTENT, 20.0))
+
+    async def act(self, node: str, steps: tuple[tuple[Step, str], ...], sender: drbd.Sender, holder: str, epoch: int) -> Answer:
+        """Carry out steps (each with its op-id) in order, renewing the lease first, then look."""
+        lines = [look.SCRIPT, drbd.SCRIPT, "which_generation", shlex.join(("lease_take", holder, str(TTL), "-"))]
+        lines += [f"act {shlex.join((step.key, holder, str(epoch)))} {drbd.call(step, sender, op)}" for step, op in steps]
+        lines.append(self._look_call(node, any(step.do is Do.CREATE_METADATA for step, _ in steps)))
+        destructive = any(step.do in DESTRUCTIVE for step, _ in steps)
+        limit = sum(drbd.LIMITS[step.do] for step, _ in steps) + LOOK_LIMIT
+        return await self._round_trip(node, "\n".join(lines), Effect.DESTRUCTIVE if destructive else Effect.IDEMPOTENT, limit)
+
+    def _limit(self, zeros: bool) -> float:
+        return LOOK_LIMIT * 10 if zeros and any(one.skip_initial_sync for one in self.config.resource.values()) else LOOK_LIMIT
+
+    async def _round_trip(self, node: str, script: str, effect: Effect, limit: float) -> Answer:
+        outcome = await self._transport.run(Command(node, ("sh", "-c", script), effect, limit))
+        return read_answer(node, outcome, self.expected(node), self._clock())
+
+
+def read_answer(node: str, outcome: Outcome, expected: tuple[look.Expected, ...], at: float) -> Answer:
+    """An outcome as facts, results and lease. Pure."""
+    if isinstance(outcome, NotSent):
+        return Answer(_unseen(node, at, f"{outcome.why.value}: {outcome.detail}"), sent=False)
+    text = outcome.stdout.decode(errors="replace")
+    if isinstance(outcome, Unknown):
+        facts = _unseen(node, at, f"{outcome.why.value}: {outcome.detail}")
+    elif isinstance(outcome, Signalled):
+        facts = _unseen(node, at, f"ended by signal {outcome.signal} on the node")
+    else:
+        facts = look.read_look(node, text, expected, at)
+        if not facts.reachable:
+            facts = evolve(facts, why=_why_cut(outcome))
+    sections = look.Sections.cut(text)
+    return Answer(facts, _results(text), read_held(node, text), read_taken(text), sections.get("firewall") or "")
+
+
+def _why_cut(outcome: Exited) -> str:
+    if outcome.code in (124, 137):
+        return "it answers, but a look did not end in time: something hangs there"
+    words = outcome.stderr.decode(errors="replace").strip().splitlines()
+    return f"its answer was cut off (exit {outcome.code}{': ' + words[-1] if words else ''})"
+
+
+def _unseen(node: str, at: float, why: str) -> NodeFacts:
+    return NodeFacts(node, Node.UNREACHABLE, at, why)
+
+
+def _results(text: str) -> tuple[Result, ...]:
+    found = []
+    pattern = r"^==step (\S+) ([\d.]+)\n(.*?)^==result \1 (\d+) ([\d.]+)$"
+    for key, began, words, code, ended in re.findall(pattern, text, re.MULTILINE | re.DOTALL):
+        found.append(Result(key, int(code), float(began), float(ended), words.strip()))
+    return tuple(found)

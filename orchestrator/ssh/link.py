@@ -1,0 +1,184 @@
+"""One connection to one node: how it is made, a command on it, and its end."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import anyio
+import anyio.lowlevel
+import asyncssh
+
+from orchestrator.commands import Command, Effect
+from orchestrator.ssh.dial import Proxy
+from orchestrator.ssh.session import Collector, Follower, Session
+from orchestrator.ssh.translate import FAILURES
+from orchestrator.ssh.values import Target, Timing
+from orchestrator.transport import NotSent, Outcome, Unknown, Why
+
+SLOTS = 8            # sshd's MaxSessions is 10 by default; two are left for channels that leaked (S4)
+CHANGING_SLOTS = 6   # the other two are for READs: looking is possible while everything else hangs
+
+# READs are tied to their stdin, on which we send nothing: it ends when we say so, when the channel closes, and when the
+# connection dies, with any sshd and any user, and then `timeout` (which is "$1" here) gets TERM, passes it on to all of
+# the command, and follows with KILL. Signals through sshd do not reach a root login's command at all (`session.stop`).
+# What changes a node is not tied: a broken link must not stop it half-way.
+TIED = """exec 3<&0
+"$@" </dev/null 3<&- & c=$!
+{ read -r _ <&3; kill "$c"; } >/dev/null 2>&1 & w=$!
+exec 3<&-
+wait "$c"; r=$?
+kill "$w" 2>/dev/null
+exit "$r\""""
+KILLED_AFTER = 2  # seconds; for a followed command
+
+
+def tie(line: str) -> str:
+    """`line` (already quoted), ended by the end of its stdin."""
+    return f"sh -c {shlex.quote(TIED)} sh {line}"
+
+
+class Link:
+    """An open connection, its slots, and who is on it.
+
+    A link is `spoiled` when a channel on it leaked: it takes no new command, and hangs up when the last one is through.
+    """
+
+    def __init__(
+        self, target: Target, timing: Timing, connection: asyncssh.SSHClientConnection, proxy: Proxy | None
+    ) -> None:
+        self.target = target
+        self.spoiled = False
+        self._timing = timing
+        self._connection = connection
+        self._proxy = proxy
+        self._users = 0
+        self._slots = anyio.Semaphore(SLOTS)
+        self._changing = anyio.Semaphore(CHANGING_SLOTS)
+
+    @property
+    def usable(self) -> bool:
+        return not self.spoiled and not self._connection.is_closed()
+
+    @property
+    def idle(self) -> bool:
+        return self._users == 0
+
+    def spoil(self) -> None:
+        """Take no new command. The ones under way go on."""
+        self.spoiled = True
+
+    def hang_up(self) -> None:
+        """Close. Does not wait (`aclose` does)."""
+        self._connection.close()
+        if self._proxy is not None:
+            self._proxy.hang_up()
+
+    async def aclose(self) -> None:
+        """Close and wait for the end, a bounded time even when cancelled."""
+        with anyio.CancelScope(shield=True):
+            self.hang_up()
+            with anyio.move_on_after(self._timing.stop) as late:
+                await self._connection.wait_closed()
+            if late.cancelled_caught:
+                self._connection.abort()
+            if self._proxy is not None:
+                await self._proxy.ended(self._timing.stop)
+
+    @asynccontextmanager
+    async def slot(self, effect: Effect) -> AsyncIterator[None]:
+        """A place on this connection. Whoever leaves a spoiled link last closes it."""
+        self._users += 1
+        try:
+            if effect is Effect.READ:
+                async with self._slots:
+                    yield
+            else:
+                async with self._changing, self._slots:
+                    yield
+        finally:
+            self._users -= 1
+            if self.spoiled and self.idle:
+                self.hang_up()
+
+    async def run(self, command: Command) -> Outcome | None:
+        """Run to its end. None when this link turned out to be of no use and nothing was sent on it."""
+        async with self.slot(command.effect):
+            if not self.usable:
+                return None
+            limit = command.limit + 5 + self._timing.answer  # `timeout -k 5` ends it on the node first
+            scope = anyio.CancelScope(deadline=anyio.current_time() + self._timing.session)
+
+            def opened() -> None:
+                scope.deadline = anyio.current_time() + limit
+
+            tied = command.effect is Effect.READ and command.stdin is None
+            session = Collector(self._timing, opened, tied=tied)
+            line = tie(command.line()) if tied else command.line()
+            try:
+                with scope:
+                    failed = await self._start(session, line, command.stdin)
+                    if failed is not None or not session.may_have_started:
+                        return failed
+                    await session.finished()
+                if session.may_have_started:
+                    return session.outcome()
+                self.spoil()  # sshd did not open a channel in time: nothing was sent, and nothing will be here
+                return None
+            finally:
+                await self._leave(session, KILLED_AFTER)
+
+    async def _start(
+        self, session: Session, line: str, stdin: bytes | None = None
+    ) -> NotSent | Unknown | None:
+        """Open a channel and send `line`. None when it went out, or when the link is dead and nothing went out: the
+        session knows which."""
+        try:
+            await self._connection.create_session(lambda: session, line, encoding=None)
+        except asyncssh.ChannelOpenError as error:
+            if session.closed.is_set():
+                return Unknown(Why.LOST, str(session.lost or error.reason))
+            session.closed.set()  # there is no channel to close
+            await anyio.lowlevel.checkpoint()  # a connection that is just being lost is closed after this, see below
+            if session.may_have_started or not self._connection.is_closed():
+                return NotSent(Why.NO_SESSION, f"{self.target.name}: sshd refused a session: {error.reason}")
+            return None
+        except FAILURES as error:
+            if session.may_have_started:
+                return Unknown(Why.LOST, str(session.lost or error))
+            self.spoil()
+            return None
+        if not session.tied:
+            session.send(stdin)
+        return None
+
+    async def _leave(self, session: Session, longer: float = 0.0) -> None:
+        """Whatever happened, cancellation too: end the command, close the channel; or else give the link up."""
+        if session.closed.is_set() or self._connection.is_closed():
+            return
+        with anyio.CancelScope(shield=True):
+            try:
+                gone = await session.stop(self._timing.stop + longer)
+            except OSError:
+                gone = session.closed.is_set()
+        if not gone:
+            self.spoil()
+
+    @staticmethod
+    def follower() -> Follower:
+        """What `start_lines` and `stop_lines` take."""
+        return Follower()
+
+    async def start_lines(self, command: Command, session: Follower) -> NotSent | Unknown | None:
+        """Start a command to follow, in a slot that the caller holds. None when it runs, or when the link is dead and
+        nothing was sent: the session knows which."""
+        line = tie(shlex.join(("timeout", "-k", str(KILLED_AFTER), "0", *command.argv)))  # 0: no limit
+        with anyio.move_on_after(self._timing.session):
+            return await self._start(session, line)
+        self.spoil()
+        return NotSent(Why.NO_SESSION, f"{self.target.name}: sshd did not open a session in time")
+
+    async def stop_lines(self, session: Follower) -> None:
+        """End a followed command, a bounded time even when cancelled."""
+        await self._leave(session, KILLED_AFTER)

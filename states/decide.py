@@ -1,0 +1,265 @@
+"""decide(goal, facts, ledger): the next steps over the tables' rows, or why there are none. Pure, deterministic, total.
+
+Order of questions: can every node be seen; may the layers below DRBD start; what can each side do alone; what can the
+pair do. Whatever is found is judged by the invariants before it is handed out.
+"""
+
+from __future__ import annotations
+
+from attrs import evolve
+
+from states import layer as layers
+from states import resource as resources
+from states.facts import ClusterFacts, Side
+from states.goal import (
+    Decision,
+    Direction,
+    Do,
+    Goal,
+    Kind,
+    Ledger,
+    Look,
+    Reached,
+    Refused,
+    Step,
+    Steps,
+    Waiting,
+    Wanted,
+)
+from states.invariants import Violation, judge
+from states.pair import Pair
+from states.resource import classify, goal_state, side_state, silent_sides
+from states.stacks import spec
+from states.stuck import explain
+from states.table import On, Row, towards
+from states.vocabulary import By, Layer, Resource, Role
+
+
+def decide(goal: Goal, facts: ClusterFacts, ledger: Ledger) -> Decision:
+    """What to do now. Steps of several resources are merged; a refusal of one is reported when no other can move."""
+    answers = [_decide_resource(goal, facts, ledger, wanted) for wanted in goal.resources]
+    steps = tuple(step for answer in answers if isinstance(answer, Steps) for step in answer.steps)
+    if steps:
+        return Steps(steps)
+    for kind in (Refused, Look, Waiting):
+        for answer in answers:
+            if isinstance(answer, kind):
+                return answer
+    return Reached(tuple(text for answer in answers if isinstance(answer, Reached) for text in answer.warnings))
+
+
+def _decide_resource(goal: Goal, facts: ClusterFacts, ledger: Ledger, wanted: Wanted) -> Decision:
+    for name in wanted.nodes:
+        node = facts.node(name)
+        if not node.reachable:
+            return Refused(
+                "unknown-is-not-down", f"{goal.direction.value} {wanted.name}", f"{name} cannot be reached: {node.why}",
+                f"make {name} reachable; an unreachable node counts as Primary and mounted", Kind.UNREACHABLE,
+            )
+    running = [(name, claim) for name in wanted.nodes for claim in facts.node(name).claims
+               if claim.running and claim.resource == wanted.name and not ledger.in_flight]
+    if running:
+        name, claim = running[0]
+        return Waiting("claim_ends", f"{claim.step} is still running on {name}", 60.0, wanted.name, (name,))
+    failed = _failed(ledger, wanted)
+    if failed is not None:
+        return failed
+    moves = _layer_steps(goal, facts, ledger, wanted) if goal.direction is Direction.UP else ()
+    for step in moves:
+        violation = judge(facts, step, wanted, goal, _rules_of_layer(facts, step))
+        if violation is not None:
+            return _refusal(step, violation)
+    answer = _decide_pair(goal, facts, ledger, wanted, moves)
+    if moves:
+        more = answer.steps if isinstance(answer, Steps) else ()
+        return Steps((*_unsent(moves, ledger), *more)) if _unsent(moves, ledger) or more else _answer_wait(answer, moves)
+    return answer
+
+
+def _answer_wait(answer: Decision, moves: tuple[Step, ...]) -> Decision:
+    """Layer steps are under way: nothing that is refused or missing now is final before they are answered."""
+    return Waiting("answers", "steps are being carried out", None, moves[0].resource)
+
+
+def _unsent(steps: tuple[Step, ...], ledger: Ledger) -> tuple[Step, ...]:
+    return tuple(step for step in steps if step.key not in ledger.in_flight)
+
+
+# -- layers ------------------------------------------------------------------------------------------------------------
+
+def _layer_steps(goal: Goal, facts: ClusterFacts, ledger: Ledger, wanted: Wanted) -> tuple[Step, ...]:
+    """One start for each layer that its table would move, on each node, where the layers it needs are Up."""
+    found = []
+    for name in wanted.nodes:
+        node = facts.node(name)
+        for layer in wanted.layers:
+            fact = node.layer(layer)
+            row = towards(layers.TABLE, fact.state, Layer.UP, goal.direction, fact)
+            if row is None or row.by is not By.US or row.step is None:
+                continue
+            if all(node.layer(lower).state is Layer.UP for lower in spec(layer).needs):
+                found.append(Step(row.step, name, wanted.name, layer, spec(layer).because, event=row.event))
+    return tuple(found)
+
+
+def _rules_of_layer(facts: ClusterFacts, step: Step) -> tuple[str, ...]:
+    state = facts.node(step.node).layer(step.layer).state
+    return next((row.rules for row in layers.TABLE if row.source is state and row.event == step.event), ())
+
+
+# -- the pair ----------------------------------------------------------------------------------------------------------
+
+def _decide_pair(goal: Goal, facts: ClusterFacts, ledger: Ledger, wanted: Wanted, moves: tuple[Step, ...]) -> Decision:
+    pair = Pair.of(facts, wanted, ledger)
+    state, target = classify(pair), goal_state(goal, wanted)
+    if _is_reached(goal, pair, state, target):
+        return _reached(goal, facts, pair)
+    alone = _alone(pair, target, goal.direction)
+    if alone:
+        return _send(goal, facts, ledger, wanted, alone)
+    row = towards(resources.TABLE, state, target, goal.direction, pair, (row for row in resources.TABLE if row.on is not On.EACH))
+    if row is None or row.source is Resource.UNKNOWN:
+        return _no_way(goal, facts, ledger, pair, state)
+    if row.by is By.AWAITED:
+        return _wait(goal, facts, ledger, pair, row)
+    again = _sent_and_refused(pair, ledger, row)
+    return again or _send(goal, facts, ledger, wanted, _steps_of(pair, row, ledger))
+
+
+def _is_reached(goal: Goal, pair: Pair, state: Resource, target: Resource) -> bool:
+    if goal.direction is Direction.DOWN:
+        return not any(side.configured or side.configured is None for side in pair.sides)
+    return state is target or (target is Resource.PRIMARY and state is Resource.DUAL_PRIMARY)
+
+
+def _reached(goal: Goal, facts: ClusterFacts, pair: Pair) -> Decision:
+    """Being there has to be seen: identifiers of both sides, and every layer."""
+    wanted = pair.wanted
+    if goal.direction is Direction.DOWN:
+        return Reached()
+    stale = tuple(side.node for side in pair.sides if side.identifiers is None)
+    if stale:
+        return Look(stale, "to verify that both sides hold the same data")
+    unseen = tuple(name for name in wanted.nodes if any(facts.node(name).layer(x).state is Layer.UNKNOWN for x in wanted.layers))
+    if unseen:
+        fact = next(facts.node(unseen[0]).layer(x) for x in wanted.layers if facts.node(unseen[0]).layer(x).state is Layer.UNKNOWN)
+        return Refused("fresh-facts", f"up {wanted.name}", f"{fact.name} on {unseen[0]} cannot be seen: {fact.detail}",
+                       "look at that node, then run again", Kind.FAILED)
+    return Reached(_warnings(pair))
+
+
+def _warnings(pair: Pair) -> tuple[str, ...]:
+    wanted, texts = pair.wanted, []
+    if wanted.fencing == "dont-care" and wanted.accept_no_fencing and wanted.primaries == 2:
+        texts.append(f"{wanted.name} has two Primaries and no fencing (accept_no_fencing): a lost link becomes split brain")
+    if wanted.accept_auto_discard:
+        texts.append(f"{wanted.name} may discard data by itself after a split brain (accept_auto_discard)")
+    return tuple(texts)
+
+
+def _alone(pair: Pair, target: Resource, way: Direction) -> list[tuple[Side, Row]]:
+    """Rows that a node takes by itself, by its own side's state."""
+    rows = [row for row in resources.TABLE if row.on is On.EACH]
+    found = []
+    for side in pair.sides:
+        if target is Resource.DOWN and not side.configured:
+            continue
+        row = towards(resources.TABLE, _side_view(side, target), target, way, pair, rows)
+        if row is not None and row.step is not None:
+            found.append((side, row))
+    return found
+
+
+def _side_view(side: Side, target: Resource) -> Resource:
+    """A configured side without a disk still has something to take down."""
+    state = side_state(side)
+    if target is Resource.DOWN and side.configured and state in (Resource.DOWN, Resource.UNCONFIGURED):
+        return Resource.ATTACHED
+    return state
+
+
+def _steps_of(pair: Pair, row: Row, ledger: Ledger) -> list[tuple[Side, Row]]:
+    if row.on is On.LACKING:
+        return [(side, row) for side in silent_sides(pair)]
+    if row.on is On.PRIMARIES:
+        return [(side, row) for side in pair.primaries]
+    if row.on is On.OTHER:
+        return [(side, row) for side in pair.sides if side.role is not Role.PRIMARY]
+    return [(_chosen(pair, ledger), row)]
+
+
+def _chosen(pair: Pair, ledger: Ledger) -> Side:
+    """The node that forces or promotes first: what was chosen before, else the first in the configuration."""
+    name = dict(ledger.chosen).get(pair.wanted.name, pair.wanted.nodes[0])
+    return next((side for side in pair.sides if side.node == name), pair.sides[0])
+
+
+def _send(goal: Goal, facts: ClusterFacts, ledger: Ledger, wanted: Wanted, rows: list[tuple[Side, Row]]) -> Decision:
+    """Judge the rows' steps and hand out those that may go now."""
+    ready: list[Step] = []
+    for side, row in rows:
+        if row.step is None:
+            continue
+        node = facts.node(side.node)
+        step = Step(row.step, side.node, wanted.name, because=row.because, event=row.event,
+                    expect=str(side.identifiers) if side.identifiers else "", replaces=side.configured is True)
+        if step.key in ledger.in_flight:
+            continue
+        if goal.direction is Direction.UP and any(node.layer(name).state is not Layer.UP for name in row.layers if name in wanted.layers):
+            continue
+        violation = judge(facts, step, wanted, goal, row.rules)
+        if violation is not None:
+            return _refusal(step, violation)
+        ready.append(step)
+    if ready:
+        return Steps(tuple(ready))
+    return Waiting("answers", "steps are being carried out", None, wanted.name)
+
+
+def _refusal(step: Step, violation: Violation) -> Refused:
+    what = f"{step.do.value}{' ' + step.layer if step.layer else ''} {step.resource} on {step.node}"
+    return Refused(violation.rule, what, violation.evidence, violation.remedy)
+
+
+# -- waiting and being stuck -------------------------------------------------------------------------------------------
+
+def _wait(goal: Goal, facts: ClusterFacts, ledger: Ledger, pair: Pair, row: Row) -> Decision:
+    wanted = pair.wanted
+    if ledger.in_flight:
+        return Waiting("answers", "steps are being carried out", None, wanted.name)
+    if row.source in (Resource.CONNECTING, Resource.DEGRADED):
+        probe = Step(Do.CONNECT, pair.sides[0].node, wanted.name, because=row.because, event=row.event)
+        violation = judge(facts, probe, wanted, goal)
+        if violation is not None:
+            return _refusal(evolve(probe, node=" and ".join(wanted.nodes)), violation)
+    deadline = wanted.connect_deadline if row.source in (Resource.CONNECTING, Resource.DEGRADED) else row.deadline
+    return Waiting(row.event, row.because, deadline, wanted.name, wanted.nodes)
+
+
+def _no_way(goal: Goal, facts: ClusterFacts, ledger: Ledger, pair: Pair, state: Resource) -> Decision:
+    if ledger.in_flight:
+        return Waiting("answers", "steps are being carried out", None, pair.wanted.name)
+    stale = tuple(side.node for side in pair.sides if side.identifiers is None and side.configured is not None)
+    if state is Resource.UNKNOWN and stale:
+        return Look(stale, "the generation identifiers have to be read")
+    return explain(goal, facts, pair, state)
+
+
+def _sent_and_refused(pair: Pair, ledger: Ledger, row: Row) -> Refused | None:
+    """We asked the sides to connect in this run, and DRBD said no since: saying it again changes nothing."""
+    if row.step is not Do.CONNECT:
+        return None
+    for side in pair.sides:
+        sent = ledger.began(Step(Do.CONNECT, side.node, pair.wanted.name).key)
+        trouble = side.trouble
+        if sent is not None and trouble is not None and trouble.uptime >= sent:
+            return Refused("connect-refused", f"connect {pair.wanted.name}", f"the kernel of {side.node} says: {trouble.text}",
+                           "mend that on both nodes, then run again", Kind.FAILED)
+    return None
+
+
+def _failed(ledger: Ledger, wanted: Wanted) -> Refused | None:
+    for key, seen in ledger.failed:
+        if wanted.name in key.split(":"):
+            return Refused("step-failed", key.replace(":", " "), seen, "mend what it says, then run again", Kind.FAILED)
+    return None

@@ -1,0 +1,114 @@
+"""What each step and each awaited event is expected to change. Only plans believe this; the engine believes looks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from attrs import evolve
+
+from states.facts import ClusterFacts, LayerFact, Side
+from states.goal import Do, Ledger, Step, Wanted
+from states.identifiers import JUST_CREATED, Flag, Identifiers
+from states.pair import Pair
+from states.vocabulary import ConnectionState, DiskState, Layer, Metadata, ReplicationState, Role
+
+FIRST = 0x1111_1111_1111_1110
+"""Stands for "a new identifier" in expectations: only its being equal or not to another matters."""
+
+
+def _created(side: Side, peer: Side, wanted: Wanted) -> tuple[Side, Side]:
+    fresh = Identifiers(JUST_CREATED, 0, (0, 0), frozenset())
+    return evolve(side, metadata=Metadata.VALID, identifiers=fresh), peer
+
+
+def _attached(side: Side, peer: Side, wanted: Wanted) -> tuple[Side, Side]:
+    good = side.identifiers is not None and Flag.WAS_UP_TO_DATE in side.identifiers.flags
+    return evolve(
+        side, configured=True, role=Role.SECONDARY, disk=DiskState.UP_TO_DATE if good else DiskState.INCONSISTENT,
+        connection=ConnectionState.MISSING if not side.trying else side.connection, replication=ReplicationState.OFF,
+        out_of_sync=side.out_of_sync or 0, metadata=Metadata.VALID,
+    ), peer
+
+
+def _connecting(side: Side, peer: Side, wanted: Wanted) -> tuple[Side, Side]:
+    return evolve(side, connection=ConnectionState.CONNECTING, running=wanted.net, trouble=None), peer
+
+
+def _forced(side: Side, peer: Side, wanted: Wanted) -> tuple[Side, Side]:
+    ids = Identifiers(FIRST | 1, JUST_CREATED, (0, 0), frozenset({Flag.CONSISTENT, Flag.WAS_UP_TO_DATE}))
+    return (
+        evolve(side, role=Role.PRIMARY, disk=DiskState.UP_TO_DATE, peer_disk=DiskState.INCONSISTENT,
+               replication=ReplicationState.SYNC_SOURCE, identifiers=ids, out_of_sync=side.backing_size),
+        evolve(peer, replication=ReplicationState.SYNC_TARGET, peer_role=Role.PRIMARY, peer_disk=DiskState.UP_TO_DATE,
+               identifiers=evolve(ids, bitmap=0), out_of_sync=side.backing_size),
+    )
+
+
+def _cleared(side: Side, peer: Side, wanted: Wanted) -> tuple[Side, Side]:
+    ids = Identifiers(FIRST, 0, (0, 0), frozenset({Flag.CONSISTENT, Flag.WAS_UP_TO_DATE}))
+    good = {"disk": DiskState.UP_TO_DATE, "peer_disk": DiskState.UP_TO_DATE, "identifiers": ids, "out_of_sync": 0}
+    return evolve(side, **good), evolve(peer, **good)
+
+
+def _promoted(side: Side, peer: Side, wanted: Wanted) -> tuple[Side, Side]:
+    return evolve(side, role=Role.PRIMARY), evolve(peer, peer_role=Role.PRIMARY)
+
+
+def _demoted(side: Side, peer: Side, wanted: Wanted) -> tuple[Side, Side]:
+    return evolve(side, role=Role.SECONDARY), evolve(peer, peer_role=Role.SECONDARY)
+
+
+def _gone(side: Side, peer: Side, wanted: Wanted) -> tuple[Side, Side]:
+    return Side(
+        side.node, configured=False, disk=DiskState.DISKLESS, role=Role.SECONDARY, connection=ConnectionState.MISSING,
+        replication=ReplicationState.OFF, metadata=Metadata.VALID, identifiers=side.identifiers,
+        contents=side.contents, backing_size=side.backing_size,
+    ), evolve(peer, connection=ConnectionState.CONNECTING, replication=ReplicationState.OFF) if peer.connected else peer
+
+
+EFFECTS: dict[Do, Callable[[Side, Side, Wanted], tuple[Side, Side]]] = {
+    Do.CREATE_METADATA: _created,
+    Do.ATTACH: _attached,
+    Do.CONNECT: _connecting,
+    Do.FORCE_PRIMARY: _forced,
+    Do.CLEAR_BITMAP: _cleared,
+    Do.PROMOTE: _promoted,
+    Do.DEMOTE: _demoted,
+    Do.TAKE_DOWN: _gone,
+}
+
+
+def after_step(facts: ClusterFacts, step: Step, wanted: Wanted) -> ClusterFacts:
+    """The facts one step is expected to leave behind."""
+    node = facts.node(step.node)
+    if step.do is Do.START_LAYER:
+        return facts.replace(node.with_layer(LayerFact(step.layer, Layer.UP, "as expected")))
+    peer_node = facts.node(next(name for name in wanted.nodes if name != step.node))
+    side, peer = EFFECTS[step.do](node.side(wanted.name), peer_node.side(wanted.name), wanted)
+    return facts.replace(node.with_side(wanted.name, side)).replace(peer_node.with_side(wanted.name, peer))
+
+
+def _met(side: Side, peer: Side, pair: Pair, at: int) -> Side:
+    source = pair.prediction.source
+    replication = {None: ReplicationState.ESTABLISHED, at: ReplicationState.SYNC_SOURCE}.get(source, ReplicationState.SYNC_TARGET)
+    disk = DiskState.INCONSISTENT if replication is ReplicationState.SYNC_TARGET else side.disk
+    return evolve(
+        side, connection=ConnectionState.CONNECTED, replication=replication, disk=disk, peer_role=peer.role,
+        running=pair.wanted.net,
+    )
+
+
+def after_event(facts: ClusterFacts, event: str, wanted: Wanted) -> ClusterFacts:
+    """The facts an awaited event is expected to leave behind."""
+    pair = Pair.of(facts, wanted, Ledger())
+    one, other = pair.sides
+    if event.startswith(("peer_found", "peer_back")):
+        sides = (_met(one, other, pair, 0), _met(other, one, pair, 1))
+    else:
+        good = one if one.disk is DiskState.UP_TO_DATE else other
+        rest = {"disk": DiskState.UP_TO_DATE, "peer_disk": DiskState.UP_TO_DATE, "out_of_sync": 0,
+                "replication": ReplicationState.ESTABLISHED, "identifiers": good.identifiers}
+        sides = (evolve(one, **rest), evolve(other, **rest))
+    for side in sides:
+        facts = facts.replace(facts.node(side.node).with_side(wanted.name, side))
+    return facts

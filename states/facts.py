@@ -1,0 +1,162 @@
+"""What was seen: frozen values, each with the node it was seen on and when. What could not be seen is UNKNOWN.
+
+Times are seconds of the orchestrator's own monotonic clock; sizes and out-of-sync are KiB, as DRBD counts them.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+
+from attrs import evolve, field, frozen
+
+from states.identifiers import Identifiers
+from states.vocabulary import ConnectionState, Contents, DiskState, Layer, Metadata, Node, ReplicationState, Role
+
+Settings = tuple[tuple[str, str], ...]
+"""Pairs of option name and value, sorted by name: hashable, comparable, printable."""
+
+
+class Generation(Enum):
+    """Families of DRBD that differ in commands, identifiers and handshake."""
+
+    V84 = "8.4"
+    V9 = "9"
+    UNKNOWN = "unknown"
+
+
+@frozen
+class Trouble:
+    """Why DRBD itself gave up on a connection, read from the kernel log. `setting` is "" where none is to blame."""
+
+    text: str
+    setting: str = ""
+    uptime: float = 0.0  # seconds since that node's boot, the kernel log's own clock
+
+
+@frozen
+class Side:
+    """One DRBD resource on one node.
+
+    `configured`: the kernel knows the resource; None if that could not be seen. `running`: options of the live
+    connection (`drbdsetup show`), empty where there is none. `identifiers` are None when unread, or when something has
+    happened since they were read.
+    """
+
+    node: str
+    configured: bool | None = None
+    role: Role = Role.UNKNOWN
+    disk: DiskState = DiskState.UNKNOWN
+    connection: ConnectionState = ConnectionState.UNKNOWN
+    replication: ReplicationState = ReplicationState.UNKNOWN
+    peer_role: Role = Role.UNKNOWN
+    peer_disk: DiskState = DiskState.UNKNOWN
+    suspended: bool = False
+    size: int | None = None
+    out_of_sync: int | None = None
+    metadata: Metadata = Metadata.UNKNOWN
+    contents: Contents = Contents.UNKNOWN
+    signature: str = ""
+    identifiers: Identifiers | None = None
+    holders: tuple[str, ...] = ()
+    backing_size: int | None = None
+    running: Settings = ()
+    trouble: Trouble | None = None
+
+    @property
+    def attached(self) -> bool:
+        """A backing disk is in use by DRBD, in whatever condition."""
+        return self.disk not in (DiskState.DISKLESS, DiskState.UNKNOWN, DiskState.FAILED, DiskState.DETACHING)
+
+    @property
+    def connected(self) -> bool:
+        """The two sides talk."""
+        return self.connection is ConnectionState.CONNECTED
+
+    @property
+    def trying(self) -> bool:
+        """The kernel will connect by itself as soon as it can. Such a side counts as connected in every safety rule."""
+        return self.connection not in (
+            ConnectionState.MISSING, ConnectionState.STAND_ALONE, ConnectionState.UNKNOWN, ConnectionState.DISCONNECTING,
+        )
+
+
+@frozen
+class LayerFact:
+    """One layer of the stack on one node, with what was seen in words (or a diff, for a file that differs)."""
+
+    name: str
+    state: Layer
+    detail: str = ""
+
+
+@frozen
+class ClaimFact:
+    """A DESTRUCTIVE operation claimed on a node. `running`: its shell is alive in this boot; `code` None: no outcome."""
+
+    op_id: str
+    step: str
+    resource: str
+    code: int | None
+    running: bool
+
+
+@frozen
+class NodeFacts:
+    """Everything one look saw on one node. `boot_id` tells reboots apart; `uptime` is the node's own clock, seconds."""
+
+    name: str
+    state: Node
+    seen_at: float = 0.0
+    why: str = ""
+    boot_id: str = ""
+    hostname: str = ""
+    uptime: float = 0.0
+    generation: Generation = Generation.UNKNOWN
+    version: str = ""
+    layers: tuple[LayerFact, ...] = ()
+    sides: tuple[tuple[str, Side], ...] = ()
+    claims: tuple[ClaimFact, ...] = ()
+
+    @property
+    def reachable(self) -> bool:
+        """This look reached the node. False says nothing about what the node is doing."""
+        return self.state is Node.REACHABLE
+
+    def side(self, resource: str) -> Side:
+        """This node's side of a resource; all-unknown if it could not be seen."""
+        return dict(self.sides).get(resource) or Side(self.name)
+
+    def layer(self, name: str) -> LayerFact:
+        """One layer; UNKNOWN if it could not be seen."""
+        found = {fact.name: fact for fact in self.layers}
+        return found.get(name) or LayerFact(name, Layer.UNKNOWN, "not seen")
+
+    def with_side(self, resource: str, side: Side) -> NodeFacts:
+        """The same look with one side replaced."""
+        return evolve(self, sides=tuple((name, side if name == resource else old) for name, old in self.sides))
+
+    def with_layer(self, fact: LayerFact) -> NodeFacts:
+        """The same look with one layer replaced."""
+        return evolve(self, layers=tuple(fact if old.name == fact.name else old for old in self.layers))
+
+
+@frozen
+class ClusterFacts:
+    """The newest look at each node, in the order of the configuration."""
+
+    nodes: tuple[NodeFacts, ...] = field(default=())
+
+    def node(self, name: str) -> NodeFacts:
+        """Facts of one node. Raises KeyError for a name outside the cluster."""
+        for node in self.nodes:
+            if node.name == name:
+                return node
+        raise KeyError(name)
+
+    def sides(self, resource: str, nodes: tuple[str, ...]) -> tuple[Side, ...]:
+        """Both sides of a resource, in the order of `nodes`."""
+        return tuple(self.node(name).side(resource) for name in nodes)
+
+    def replace(self, node: NodeFacts) -> ClusterFacts:
+        """The same cluster with a newer look at one node."""
+        return ClusterFacts(tuple(node if old.name == node.name else old for old in self.nodes))

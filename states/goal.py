@@ -1,0 +1,173 @@
+"""What is wanted, what the run has already tried, and one step of the way: the values `decide` works on."""
+
+from __future__ import annotations
+
+from enum import Enum
+
+from attrs import field, frozen
+
+from states.facts import Settings
+
+
+class Direction(Enum):
+    """Which way the stack is to move."""
+
+    UP = "up"
+    DOWN = "down"
+
+
+class Do(Enum):
+    """Kinds of steps. How each is said to a node is `orchestrator/drbd`'s knowledge, not ours."""
+
+    START_LAYER = "start-layer"
+    CREATE_METADATA = "create-metadata"
+    ATTACH = "attach"
+    CONNECT = "connect"
+    FORCE_PRIMARY = "force-primary"
+    CLEAR_BITMAP = "clear-bitmap"
+    PROMOTE = "promote"
+    DEMOTE = "demote"
+    TAKE_DOWN = "take-down"
+
+
+DESTRUCTIVE = frozenset({Do.CREATE_METADATA, Do.FORCE_PRIMARY, Do.CLEAR_BITMAP})
+"""Steps that end something for ever if they are wrong: claimed on the node, at most once per operation id."""
+
+
+@frozen
+class Wanted:
+    """One DRBD resource as the configuration wants it. `nodes` are exactly two; the first is promoted first.
+
+    `net`: connection settings both sides must run. Deadlines and the stall limit are seconds.
+    """
+
+    name: str
+    nodes: tuple[str, str]
+    primaries: int = 2
+    skip_initial_sync: bool = False
+    net: Settings = ()
+    fencing: str = "dont-care"
+    accept_no_fencing: bool = False
+    accept_auto_discard: bool = False
+    connect_deadline: float = 60.0
+    stall_after: float = 60.0
+    layers: tuple[str, ...] = ()
+
+    def setting(self, name: str, default: str = "") -> str:
+        """One connection setting as wanted."""
+        return dict(self.net).get(name, default)
+
+
+@frozen
+class Goal:
+    """What one run is to reach. `degraded` allows one node to be absent (none of this version's steps use it to act)."""
+
+    direction: Direction
+    resources: tuple[Wanted, ...]
+    apply_config: bool = False
+
+
+@frozen
+class Step:
+    """One thing for one node to do."""
+
+    do: Do
+    node: str
+    resource: str
+    layer: str = ""
+    because: str = ""
+    expect: str = ""  # identifiers this side must still have when the step runs; "" where the step brings its own proof
+    event: str = ""   # the table row this step is
+    replaces: bool = False  # the kernel knows the resource already: only what is missing is added
+
+    @property
+    def key(self) -> str:
+        """Names the step within one plan: the same facts give the same key."""
+        return ":".join(part for part in (self.do.value, self.layer, self.resource, self.node) if part)
+
+    @property
+    def destructive(self) -> bool:
+        """Claimed on the node before it runs."""
+        return self.do in DESTRUCTIVE
+
+
+@frozen
+class Ledger:
+    """What the journal remembers that no look can show.
+
+    `sent`: keys of steps sent in this run, with the node's uptime (s) when they began. `in_flight`: keys not yet
+    answered. `failed`: key and what was seen. `chosen`: per resource, the node picked where one had to be.
+    """
+
+    sent: tuple[tuple[str, float], ...] = ()
+    in_flight: frozenset[str] = field(default=frozenset())
+    failed: tuple[tuple[str, str], ...] = ()
+    chosen: tuple[tuple[str, str], ...] = ()
+    stalled: frozenset[str] = field(default=frozenset())
+
+    def was_sent(self, key: str) -> bool:
+        """This run has sent that step."""
+        return any(sent == key for sent, _ in self.sent)
+
+    def began(self, key: str) -> float | None:
+        """The node's uptime when that step was last sent, seconds."""
+        return dict(self.sent).get(key)
+
+
+@frozen
+class Reached:
+    """The goal is what is seen. `warnings` are for people."""
+
+    warnings: tuple[str, ...] = ()
+
+
+@frozen
+class Steps:
+    """Steps that may be sent now, all at once."""
+
+    steps: tuple[Step, ...]
+
+
+@frozen
+class Waiting:
+    """The world has to move. `deadline`: seconds this may take; None where progress is the measure."""
+
+    event: str
+    why: str
+    deadline: float | None
+    resource: str = ""
+    nodes: tuple[str, ...] = ()
+
+
+@frozen
+class Look:
+    """Something has to be looked at (again) before anything may be decided."""
+
+    nodes: tuple[str, ...]
+    why: str
+
+
+class Kind(Enum):
+    """Whose fault a refusal is; the command line's exit code follows from it."""
+
+    RULE = 3
+    FAILED = 4
+    DEADLINE = 5
+    UNREACHABLE = 6
+
+
+@frozen
+class Refused:
+    """No step may be taken. What was seen, which rule, what to type next."""
+
+    rule: str
+    what: str
+    evidence: str
+    remedy: str
+    kind: Kind = Kind.RULE
+
+    def __str__(self) -> str:
+        return f"refused: {self.what}: {self.evidence} (rule {self.rule}); {self.remedy}"
+
+
+Decision = Reached | Steps | Waiting | Look | Refused

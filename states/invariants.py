@@ -1,0 +1,218 @@
+"""Rules that always hold: named predicates over facts and one step. A rule answers with what was seen, or with None.
+
+They are asked three times: when a step is decided, right before it is sent, and by the search that tries to break them.
+No rule trusts that another one was asked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from attrs import frozen
+
+from states.facts import ClusterFacts, Side
+from states.goal import Do, Goal, Ledger, Step, Wanted
+from states.handshake import Verdict, discards_nothing
+from states.pair import Pair, blank_pair
+from states.settings import differing, discarding_policies
+from states.stacks import spec
+from states.vocabulary import Contents, DiskState, Layer, Metadata, Role
+
+
+@frozen
+class Violation:
+    """A step that must not be sent: the rule, what was seen, and what to type next."""
+
+    rule: str
+    evidence: str
+    remedy: str
+
+
+@frozen
+class Asked:
+    """What a rule is asked about."""
+
+    facts: ClusterFacts
+    step: Step
+    wanted: Wanted
+    goal: Goal
+
+    @property
+    def side(self) -> Side:
+        """The side the step acts on."""
+        return self.facts.node(self.step.node).side(self.step.resource)
+
+    @property
+    def peer(self) -> Side:
+        """The other side."""
+        other = next(name for name in self.wanted.nodes if name != self.step.node)
+        return self.facts.node(other).side(self.step.resource)
+
+    @property
+    def pair(self) -> Pair:
+        """Both, with the handshake predicted."""
+        return Pair.of(self.facts, self.wanted, Ledger())
+
+
+Check = Callable[[Asked], tuple[str, str] | None]
+
+
+def _no_create_md(asked: Asked) -> tuple[str, str] | None:
+    side = asked.side
+    if side.holders:
+        return f"the device is in use by {', '.join(side.holders)}", "stop what uses it, or name another disk"
+    if side.metadata is Metadata.VALID:
+        return "it already has DRBD metadata", "look again: orchestrate status"
+    if side.contents in (Contents.BLANK, Contents.ZEROS):
+        return None
+    if side.contents is Contents.DATA:
+        return (
+            f"the device is not blank: {side.signature or 'it holds data'}",
+            "name another disk in cluster.toml, or wipe this one yourself if nothing on it is wanted (wipefs -a, then dd zeros)",
+        )
+    return "it could not be seen whether the device is blank", "look again: orchestrate status"
+
+
+def _no_force_primary(asked: Asked) -> tuple[str, str] | None:
+    pair = asked.pair
+    if not blank_pair(pair):
+        return "a side holds data that was once good, or its identifiers are unknown", "only two just-created sides are declared good by force"
+    if any(side.disk is not DiskState.INCONSISTENT for side in pair.sides):
+        return f"disks are {pair.sides[0].disk.value}/{pair.sides[1].disk.value}", "only Inconsistent/Inconsistent may be forced"
+    if pair.primaries:
+        return f"{pair.primaries[0].node} is Primary already", "look again: orchestrate status"
+    return None if pair.met else ("the sides are not connected", "both sides must be connected for the first sync")
+
+
+def _skip_only_zeros(asked: Asked) -> tuple[str, str] | None:
+    seen = {side.node: side.contents for side in asked.pair.sides}
+    bad = [node for node, contents in seen.items() if contents is not Contents.ZEROS]
+    if not bad:
+        return None
+    return f"{', '.join(bad)} was not seen to read as zeros throughout", "set skip_initial_sync = false"
+
+
+def _look_before_connect(asked: Asked) -> tuple[str, str] | None:
+    prediction = asked.pair.prediction
+    if prediction.verdict is Verdict.UNKNOWN:
+        return f"the handshake cannot be predicted: {prediction.why}", "look again: orchestrate status"
+    if not prediction.connects or not discards_nothing(prediction):
+        return f"connecting would end in {prediction.verdict.value}: {prediction.why}", "nothing was connected; see docs/split-brain.md"
+    return None
+
+
+def _no_auto_discard(asked: Asked) -> tuple[str, str] | None:
+    policies = discarding_policies(asked.wanted.net) | discarding_policies(asked.side.running)
+    if not policies or asked.wanted.accept_auto_discard:
+        return None
+    shown = ", ".join(f"{name} {value}" for name, value in sorted(policies))
+    return f"the after-split-brain policy discards data by itself: {shown}", 'set it to "disconnect", or write accept_auto_discard = true'
+
+
+def _no_discarding_config(asked: Asked) -> tuple[str, str] | None:
+    return _no_auto_discard(asked) if asked.step.layer == "config" else None
+
+
+def _same_settings(asked: Asked) -> tuple[str, str] | None:
+    for node in asked.wanted.nodes:
+        side = asked.facts.node(node).side(asked.wanted.name)
+        for name, here, there in differing(asked.wanted.net, side.running):
+            return (
+                f"{name} is {there!r} in the running kernel of {node}, cluster.toml wants {here!r}",
+                "run `orchestrate down`, then `orchestrate up`; or make cluster.toml say what runs",
+            )
+    return None
+
+
+def _config_drift(asked: Asked) -> tuple[str, str] | None:
+    if asked.goal.apply_config:
+        return None
+    fact = asked.facts.node(asked.step.node).layer(asked.step.layer)
+    return f"{fact.detail}", "make cluster.toml say the same, or run again with --apply-config"
+
+
+def _layer_needs_lower(asked: Asked) -> tuple[str, str] | None:
+    node = asked.facts.node(asked.step.node)
+    for name in spec(asked.step.layer).needs:
+        if node.layer(name).state is not Layer.UP:
+            return f"{name} is {node.layer(name).state.value} on {node.name}", f"{name} has to be Up first"
+    return None
+
+
+def _no_lvm_under_drbd(asked: Asked) -> tuple[str, str] | None:
+    if not asked.side.holders or asked.side.attached:
+        return None
+    return (
+        f"the backing device is in use by {', '.join(asked.side.holders)}: its data may have changed behind DRBD's back",
+        "stop what uses it (umount, vgchange -an), then treat this side as not UpToDate: docs/hazards.md",
+    )
+
+
+def _promote_up_to_date(asked: Asked) -> tuple[str, str] | None:
+    if asked.side.disk is DiskState.UP_TO_DATE and asked.pair.met:
+        return None
+    return f"its disk is {asked.side.disk.value}, the link {asked.side.connection.value}", "wait until both sides are connected and UpToDate"
+
+
+def _dual_primary_gate(asked: Asked) -> tuple[str, str] | None:
+    pair, wanted = asked.pair, asked.wanted
+    if not pair.at_rest:
+        disks = "/".join(side.disk.value for side in pair.sides)
+        return f"the link is {'up' if pair.met else 'down'}, disks are {disks}", "both must be connected and UpToDate"
+    for side in pair.sides:
+        running = dict(side.running)
+        for name, needed in (("allow-two-primaries", "yes"), ("protocol", "C")):
+            if running.get(name) != needed:
+                return f"{name} is {running.get(name, 'not set')!r} in the running kernel of {side.node}", f"two Primaries need {name} {needed}"
+    if wanted.fencing == "dont-care" and not wanted.accept_no_fencing:
+        return "no fencing is configured: a lost link would become split brain", "configure fencing, or write accept_no_fencing = true"
+    return None
+
+
+def _unknown_is_not_down(asked: Asked) -> tuple[str, str] | None:
+    for name in asked.wanted.nodes:
+        if not asked.facts.node(name).reachable:
+            return f"{name} could not be seen: {asked.facts.node(name).why}", f"make {name} reachable; it counts as Primary until it is fenced"
+    return None if asked.peer.role is not Role.UNKNOWN else (f"the role of {asked.peer.node} is unknown", "look again: orchestrate status")
+
+
+@frozen
+class Rule:
+    """A named rule and the kinds of steps it judges."""
+
+    name: str
+    judges: frozenset[Do]
+    check: Check
+
+
+def _rule(name: str, check: Check, *judges: Do) -> tuple[str, Rule]:
+    return name, Rule(name, frozenset(judges), check)
+
+
+RULES: dict[str, Rule] = dict((
+    _rule("no-create-md", _no_create_md, Do.CREATE_METADATA),
+    _rule("no-force-primary", _no_force_primary, Do.FORCE_PRIMARY, Do.CLEAR_BITMAP),
+    _rule("skip-only-zeros", _skip_only_zeros, Do.CLEAR_BITMAP),
+    _rule("look-before-connect", _look_before_connect, Do.CONNECT),
+    _rule("same-settings", _same_settings, Do.CONNECT),
+    _rule("no-auto-discard", _no_auto_discard, Do.CONNECT, Do.ATTACH),
+    _rule("no-discarding-config", _no_discarding_config, Do.START_LAYER),
+    _rule("config-drift", _config_drift),
+    _rule("layer-needs-lower", _layer_needs_lower, Do.START_LAYER),
+    _rule("no-lvm-under-drbd", _no_lvm_under_drbd, Do.CREATE_METADATA, Do.ATTACH),
+    _rule("promote-up-to-date", _promote_up_to_date, Do.PROMOTE),
+    _rule("dual-primary-gate", _dual_primary_gate),
+    _rule("unknown-is-not-down", _unknown_is_not_down, Do.PROMOTE, Do.FORCE_PRIMARY, Do.CLEAR_BITMAP, Do.CONNECT),
+))
+
+
+def judge(facts: ClusterFacts, step: Step, wanted: Wanted, goal: Goal, named: tuple[str, ...] = ()) -> Violation | None:
+    """The first rule this step would break. `named`: rules its table row adds to those that judge every such step."""
+    asked = Asked(facts, step, wanted, goal)
+    second = step.do is Do.PROMOTE and asked.peer.role is not Role.SECONDARY
+    for rule in RULES.values():
+        if step.do in rule.judges or rule.name in named or (second and rule.name == "dual-primary-gate"):
+            found = rule.check(asked)
+            if found is not None:
+                return Violation(rule.name, *found)
+    return None

@@ -1,0 +1,114 @@
+"""A plan is `decide` run against expectations instead of looks: a partial order in which every edge names its need.
+
+Nothing here knows what a good order is; the order is whatever the tables and rules let through.
+"""
+
+from __future__ import annotations
+
+from attrs import evolve, field, frozen
+
+from states import resource as resources
+from states.expect import after_event, after_step
+from states.facts import ClusterFacts
+from states.goal import Do, Goal, Ledger, Look, Reached, Refused, Step, Steps, Waiting, Wanted
+from states.stacks import spec
+from states.table import On
+
+MOST = 200
+"""More rounds than any plan of two nodes needs: a table that goes round in circles is a bug, and is said so."""
+
+
+@frozen
+class Item:
+    """One line of a plan: a step on a node, or an event that is waited for. `needs` are keys of earlier items."""
+
+    key: str
+    what: str
+    node: str
+    resource: str
+    because: str
+    needs: tuple[str, ...]
+    step: Step | None = None
+
+
+@frozen
+class Plan:
+    """The items in an order that respects every need; `refused` where the way ends before the goal."""
+
+    items: tuple[Item, ...] = ()
+    refused: Refused | None = None
+    warnings: tuple[str, ...] = ()
+    after: ClusterFacts = field(factory=ClusterFacts)
+
+
+def plan(goal: Goal, facts: ClusterFacts, ledger: Ledger | None = None) -> Plan:
+    """What would be done from `facts` to `goal`, and why. Raises RuntimeError if the tables lead in circles."""
+    from states.decide import decide
+
+    ledger = ledger or Ledger()
+    items: list[Item] = []
+    wanted = {one.name: one for one in goal.resources}
+    for _ in range(MOST):
+        answer = decide(goal, facts, ledger)
+        if isinstance(answer, Reached):
+            return Plan(tuple(items), warnings=answer.warnings, after=facts)
+        if isinstance(answer, Refused):
+            return Plan(tuple(items), refused=answer, after=facts)
+        if isinstance(answer, Look):
+            return Plan(tuple(items), after=facts)
+        if isinstance(answer, Waiting):
+            items.append(_awaited(answer, items))
+            facts = after_event(facts, answer.event, wanted[answer.resource])
+        if isinstance(answer, Steps):
+            items.extend([_planned(step, items, wanted[step.resource]) for step in answer.steps])
+            for step in answer.steps:
+                facts = after_step(facts, step, wanted[step.resource])
+            ledger = _remember(ledger, answer.steps)
+    raise RuntimeError(f"no end after {MOST} rounds: {[item.key for item in items[-6:]]}")
+
+
+def _remember(ledger: Ledger, steps: tuple[Step, ...]) -> Ledger:
+    chosen = {step.resource: step.node for step in steps if step.do in (Do.FORCE_PRIMARY, Do.CLEAR_BITMAP)}
+    return evolve(ledger, chosen=tuple({**dict(ledger.chosen), **chosen}.items()))
+
+
+def _planned(step: Step, items: list[Item], wanted: Wanted) -> Item:
+    return Item(step.key, describe(step), step.node, step.resource, step.because, needs(step, items, wanted), step)
+
+
+def needs(step: Step, items: list[Item], wanted: Wanted) -> tuple[str, ...]:
+    """Keys of the earlier items this step waits for: its layers, and what came last on its own node or on both."""
+    keys = {item.key for item in items}
+    if step.do is Do.START_LAYER:
+        return tuple(key for key in _layer_keys(step, spec(step.layer).needs) if key in keys)
+    row = next(row for row in resources.TABLE if row.event == step.event)
+    alone = row.on is On.EACH and row.when is None
+    lower = tuple(key for key in _layer_keys(step, row.layers) if key in keys)
+    return lower + _last(items, step.resource, (step.node,) if alone else wanted.nodes)
+
+
+def _layer_keys(step: Step, layers: tuple[str, ...]) -> list[str]:
+    return [f"{Do.START_LAYER.value}:{name}:{step.resource}:{step.node}" for name in layers]
+
+
+def _last(items: list[Item], resource: str, nodes: tuple[str, ...]) -> tuple[str, ...]:
+    """The newest item of a resource on each of these nodes; an awaited event counts for both."""
+    found: dict[str, None] = {}
+    for node in nodes:
+        mine = [
+            item.key for item in items
+            if item.resource == resource and item.node in (node, "") and not (item.step and item.step.do is Do.START_LAYER)
+        ]
+        found.update(dict.fromkeys(mine[-1:]))
+    return tuple(found)
+
+
+def _awaited(waiting: Waiting, items: list[Item]) -> Item:
+    what = f"wait: {waiting.event.replace('_', ' ')}" + (f", at most {waiting.deadline:.0f} s" if waiting.deadline else "")
+    found = _last(items, waiting.resource, waiting.nodes)
+    return Item(f"{waiting.event}:{waiting.resource}", what, "", waiting.resource, waiting.why, found)
+
+
+def describe(step: Step) -> str:
+    """One step in words."""
+    return spec(step.layer).start if step.do is Do.START_LAYER else step.do.value.replace("-", " ")

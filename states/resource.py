@@ -1,0 +1,265 @@
+"""The machine of one DRBD resource: how facts are classified, and what may happen from each state.
+
+CLASSES is read from the top, the first line that fits is the state. TABLE is the program: `plan` walks it, the engine
+takes its rows, the diagram in docs/ is drawn from it. Facts: drbd.conf(5), drbdsetup(8), captures of 8.4 and 9.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from states.facts import Side
+from states.goal import Direction, Do, Goal, Wanted
+from states.handshake import Verdict
+from states.pair import (
+    SPLIT,
+    Pair,
+    blank_pair,
+    identifiers_differ,
+    identifiers_read,
+    side_missing_metadata,
+)
+from states.table import On, Row
+from states.vocabulary import By, ConnectionState, DiskState, Metadata, ReplicationState, Resource
+
+S = Resource
+COPIES = (Verdict.BITMAP_SYNC, Verdict.FULL_SYNC, Verdict.REVERTED)
+
+
+# -- how far one side has come alone --------------------------------------------------------------------------------
+
+def side_state(side: Side) -> Resource:
+    """What one side is, looking at nothing but itself: decides the rows a node takes alone (On.EACH)."""
+    if side.holders and not side.attached and side.configured is not None:
+        return S.DOWN  # somebody else has the device: the rules of `attach` say so
+    if side.configured is None or (side.metadata is Metadata.UNKNOWN and not side.attached):
+        return S.UNKNOWN
+    if side_missing_metadata(side):
+        return S.UNCONFIGURED
+    if not side.attached:
+        return S.DOWN
+    if not side.trying:
+        return S.ATTACHED
+    return S.SECONDARY if side.connected else S.CONNECTING
+
+
+# -- what the pair is --------------------------------------------------------------------------------------------------
+
+def _some_side(state: Resource) -> Callable[[Pair], bool]:
+    return lambda pair: any(side_state(side) is state for side in pair.sides)
+
+
+def _served_alone(pair: Pair) -> bool:
+    return bool(pair.primaries) and not pair.met
+
+
+def _gave_up(pair: Pair) -> bool:
+    """DRBD itself dropped the connection: a side no longer tries, and a kernel log says why."""
+    silent = any(side.attached and not side.trying for side in pair.sides)
+    return silent and any(side.trouble is not None for side in pair.sides)
+
+
+def _apart(*verdicts: Verdict) -> Callable[[Pair], bool]:
+    return lambda pair: not pair.met and pair.prediction.verdict in verdicts
+
+
+def _undecided(pair: Pair) -> bool:
+    """Apart, disks up, and the identifiers are not known: it may be anything, split brain included."""
+    return not pair.met and all(side.attached for side in pair.sides) and not identifiers_read(pair)
+
+
+def _just_made(pair: Pair) -> bool:
+    return all(side.disk is DiskState.INCONSISTENT for side in pair.sides) and all(
+        side.replication is ReplicationState.ESTABLISHED for side in pair.sides
+    )
+
+
+def _suspect(pair: Pair) -> bool:
+    return pair.at_rest and (identifiers_differ(pair) or any((side.out_of_sync or 0) > 0 for side in pair.sides))
+
+
+CLASSES: tuple[tuple[Resource, Callable[[Pair], bool]], ...] = (
+    # state           fits when
+    (S.DEGRADED,      lambda pair: pair.unseen and bool(pair.primaries)),
+    (S.UNKNOWN,       lambda pair: pair.unseen or _some_side(S.UNKNOWN)(pair)),
+    (S.FROZEN,        lambda pair: any(side.suspended for side in pair.sides)),
+    (S.SPLIT_BRAIN,   lambda pair: _apart(*SPLIT)(pair) and all(side.attached for side in pair.sides)),
+    (S.DIVERGED,      lambda pair: _apart(Verdict.REFUSED)(pair) and all(side.attached for side in pair.sides)),
+    (S.UNRELATED,     lambda pair: _apart(Verdict.UNRELATED)(pair) and all(side.attached for side in pair.sides)),
+    (S.UNKNOWN,       _undecided),
+    (S.STAND_ALONE,   _gave_up),
+    (S.DEGRADED,      _served_alone),
+    (S.UNCONFIGURED,  _some_side(S.UNCONFIGURED)),
+    (S.DOWN,          _some_side(S.DOWN)),
+    (S.ATTACHED,      _some_side(S.ATTACHED)),
+    (S.CONNECTING,    lambda pair: not pair.met),
+    (S.INCONSISTENT,  _just_made),
+    (S.SUSPECT,       _suspect),
+    (S.DUAL_PRIMARY,  lambda pair: pair.at_rest and len(pair.primaries) == 2),
+    (S.PRIMARY,       lambda pair: pair.at_rest and len(pair.primaries) == 1),
+    (S.SECONDARY,     lambda pair: pair.at_rest),
+    (S.SYNC_STALLED,  lambda pair: pair.wanted.name in pair.ledger.stalled),
+    (S.SYNCING,       lambda _: True),
+)
+
+
+def classify(pair: Pair) -> Resource:
+    """The state of a resource: the first line of CLASSES that fits."""
+    return next(state for state, fits in CLASSES if fits(pair))
+
+
+# -- which row, where a state has several ------------------------------------------------------------------------------
+
+def _nobody(pair: Pair) -> bool:
+    return not pair.primaries
+
+
+def _one(pair: Pair) -> bool:
+    return len(pair.primaries) == 1
+
+
+def _both(pair: Pair) -> bool:
+    return len(pair.primaries) == 2
+
+
+def _idle_side(pair: Pair) -> bool:
+    """Nobody is Primary: a side may go. Between two Primaries a disconnect rotates the identifiers (8.4)."""
+    return not pair.primaries
+
+
+def _waits(pair: Pair) -> bool:
+    """Both sides try to connect: only the world can help."""
+    return all(side.trying for side in pair.sides)
+
+
+def _silent(pair: Pair) -> bool:
+    """Both disks are up and a side does not try to connect."""
+    return all(side.attached for side in pair.sides) and not _waits(pair)
+
+
+def _will_sync(pair: Pair) -> bool:
+    return pair.prediction.verdict in COPIES
+
+
+def _blank(pair: Pair) -> bool:
+    return blank_pair(pair)
+
+
+def _same(pair: Pair) -> bool:
+    return not _blank(pair) and not _will_sync(pair)
+
+
+def _skip(pair: Pair) -> bool:
+    return pair.wanted.skip_initial_sync
+
+
+def _not_skip(pair: Pair) -> bool:
+    return not pair.wanted.skip_initial_sync
+
+
+def _all(*conditions: Callable[[Pair], bool]) -> Callable[[Pair], bool]:
+    return lambda pair: all(condition(pair) for condition in conditions)
+
+
+US, AWAITED, FEARED = By.US, By.AWAITED, By.FEARED
+UP, DOWN = Direction.UP, Direction.DOWN
+BASE = ("config", "module")
+NO_DISCARD = ("look-before-connect", "no-auto-discard", "same-settings")
+DUAL = ("dual-primary-gate", "unknown-is-not-down")
+
+TABLE: tuple[Row, ...] = (
+    #   event              from            to               by    step                on          which, rules, needs
+    Row("create_metadata", S.UNCONFIGURED, S.DOWN,          US,   Do.CREATE_METADATA, On.EACH,    None, ("no-create-md",), BASE,
+        because="the device is blank and becomes one side of the resource", way=UP),
+    Row("attach",          S.DOWN,         S.ATTACHED,      US,   Do.ATTACH,          On.EACH,    None, ("no-lvm-under-drbd", "no-auto-discard"),
+        (*BASE, "boot"), because="identifiers and dirty blocks are read before anything connects", way=UP),
+    Row("connect",         S.ATTACHED,     S.CONNECTING,    US,   Do.CONNECT,         On.LACKING, None, NO_DISCARD, ("port",),
+        because="the identifiers of both sides were compared: the handshake discards nothing", way=UP),
+    Row("reconnect",       S.STAND_ALONE,  S.CONNECTING,    US,   Do.CONNECT,         On.LACKING, None, NO_DISCARD, ("port",),
+        because="the identifiers of both sides were compared: the handshake discards nothing", way=UP),
+    Row("rejoin",          S.DEGRADED,     S.CONNECTING,    US,   Do.CONNECT,         On.LACKING, _silent, NO_DISCARD, ("port",),
+        because="one side serves alone, and the handshake discards nothing", way=UP),
+    Row("peer_found_blank",  S.CONNECTING, S.INCONSISTENT,  AWAITED, when=_blank, deadline=60, because="both sides are just created"),
+    Row("peer_found_same",   S.CONNECTING, S.SECONDARY,     AWAITED, when=_same, deadline=60, because="both sides hold the same data"),
+    Row("peer_found_behind", S.CONNECTING, S.SYNCING,       AWAITED, when=_will_sync, deadline=60, because="one side is older and catches up"),
+    Row("peer_back",       S.DEGRADED,     S.PRIMARY,       AWAITED, when=_all(_waits, _same), deadline=60, because="both sides hold the same data"),
+    Row("peer_back_behind", S.DEGRADED,    S.SYNCING,       AWAITED, when=_all(_waits, _will_sync), deadline=60,
+        because="one side is older and catches up"),
+    Row("first_sync",      S.INCONSISTENT, S.SYNCING,       US,   Do.FORCE_PRIMARY,   On.ONE,     _not_skip, ("no-force-primary",),
+        because="both sides are just created: one is declared good and copied to the other", way=UP),
+    Row("skip_first_sync", S.INCONSISTENT, S.SECONDARY,     US,   Do.CLEAR_BITMAP,    On.ONE,     _skip, ("no-force-primary", "skip-only-zeros"),
+        because="both devices read as zeros throughout: there is nothing to copy", way=UP),
+    Row("synced",          S.SYNCING,      S.SECONDARY,     AWAITED, when=_nobody, because="blocks are copied until none is out of sync"),
+    Row("synced_serving",  S.SYNCING,      S.PRIMARY,       AWAITED, when=_one, because="blocks are copied until none is out of sync"),
+    Row("synced_dual",     S.SYNCING,      S.DUAL_PRIMARY,  AWAITED, when=_both, because="blocks are copied until none is out of sync"),
+    Row("moves_again",     S.SYNC_STALLED, S.SYNCING,       AWAITED, deadline=60, because="the copying has stopped and may go on"),
+    Row("settled",         S.SUSPECT,      S.SECONDARY,     AWAITED, deadline=5, because="both sides were not looked at in the same instant"),
+    Row("promote",         S.SECONDARY,    S.PRIMARY,       US,   Do.PROMOTE,         On.ONE,     None, ("promote-up-to-date",),
+        because="both sides are UpToDate", way=UP),
+    Row("promote_peer",    S.PRIMARY,      S.DUAL_PRIMARY,  US,   Do.PROMOTE,         On.OTHER,   None, DUAL,
+        because="connected, both UpToDate, two Primaries wanted and allowed on both", way=UP),
+    # going down: both become Secondary before either disconnects
+    Row("demote_dual",     S.DUAL_PRIMARY, S.SECONDARY,     US,   Do.DEMOTE,          On.PRIMARIES, because="nobody may be Primary when the link goes", way=DOWN),
+    Row("demote",          S.PRIMARY,      S.SECONDARY,     US,   Do.DEMOTE,          On.PRIMARIES, because="nobody may be Primary when the link goes", way=DOWN),
+    *(
+        Row(f"demote_{state.name.lower()}", state, state,   US,   Do.DEMOTE,          On.PRIMARIES, when=lambda pair: bool(pair.primaries),
+            because="nobody may be Primary when the disk goes", way=DOWN)
+        for state in (S.DEGRADED, S.SPLIT_BRAIN, S.DIVERGED, S.UNRELATED, S.STAND_ALONE, S.SUSPECT)
+    ),
+    *(
+        Row(f"take_down_{state.name.lower()}", state, S.DOWN, US, Do.TAKE_DOWN,       On.EACH,    _idle_side, because="nobody is Primary", way=DOWN)
+        for state in (S.SECONDARY, S.CONNECTING, S.ATTACHED)
+    ),
+    # what is lawful, and never planned on
+    Row("link_lost",       S.DUAL_PRIMARY, S.DEGRADED,      FEARED),
+    Row("link_lost_one",   S.PRIMARY,      S.DEGRADED,      FEARED),
+    Row("link_lost_idle",  S.SECONDARY,    S.CONNECTING,    FEARED),
+    Row("link_lost_sync",  S.SYNCING,      S.DEGRADED,      FEARED),
+    Row("sync_lost",       S.SYNCING,      S.CONNECTING,    FEARED),
+    Row("stalled",         S.SYNCING,      S.SYNC_STALLED,  FEARED),
+    Row("fell_silent",     S.CONNECTING,   S.STAND_ALONE,   FEARED),
+    *(
+        Row(f"{event}_{state.name.lower()}", state, target, FEARED)
+        for event, target in (
+            ("split_seen", S.SPLIT_BRAIN), ("refused_seen", S.DIVERGED), ("unrelated_seen", S.UNRELATED),
+        )
+        for state in (S.DOWN, S.ATTACHED, S.CONNECTING, S.DEGRADED, S.STAND_ALONE)
+    ),
+    *(Row(f"split_{state.name.lower()}", state, S.SPLIT_BRAIN, FEARED) for state in (S.DUAL_PRIMARY, S.PRIMARY)),
+    *(Row(f"doubted_{state.name.lower()}", state, S.SUSPECT, FEARED) for state in (S.SECONDARY, S.PRIMARY, S.DUAL_PRIMARY)),
+    *(Row(f"frozen_{state.name.lower()}", state, S.FROZEN, FEARED) for state in (S.PRIMARY, S.DUAL_PRIMARY, S.DEGRADED)),
+    *(
+        Row(f"lost_sight_{state.name.lower()}", state, S.UNKNOWN, FEARED)
+        for state in S if state is not S.UNKNOWN
+    ),
+    *(
+        Row(f"seen_{state.name.lower()}", S.UNKNOWN, state, FEARED)
+        for state in S if state is not S.UNKNOWN
+    ),
+    *(Row(f"thawed_{state.name.lower()}", S.FROZEN, state, FEARED) for state in (S.PRIMARY, S.DUAL_PRIMARY, S.DEGRADED)),
+    *(
+        Row(f"disk_lost_{state.name.lower()}", state, S.DOWN, FEARED)
+        for state in (S.SECONDARY, S.PRIMARY, S.DUAL_PRIMARY, S.SYNCING)
+    ),
+    *(
+        Row(f"mended_{state.name.lower()}", state, S.CONNECTING, FEARED)
+        for state in (S.SPLIT_BRAIN, S.DIVERGED, S.UNRELATED)
+    ),
+)
+
+
+def goal_state(goal: Goal, wanted: Wanted) -> Resource:
+    """Where a run is to take this resource."""
+    if goal.direction is Direction.DOWN:
+        return S.DOWN
+    return S.DUAL_PRIMARY if wanted.primaries == 2 else S.PRIMARY if wanted.primaries == 1 else S.SECONDARY
+
+
+def silent_sides(pair: Pair) -> tuple[Side, ...]:
+    """Sides that do not try to connect."""
+    return tuple(side for side in pair.sides if side.attached and not side.trying)
+
+
+def connection_words(side: Side) -> str:
+    """A side's link in words for people."""
+    return "no connection" if side.connection is ConnectionState.MISSING else side.connection.value

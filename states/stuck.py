@@ -1,0 +1,53 @@
+"""What is said in the states from which no row leads on: the rule, the evidence, and what to type next."""
+
+from __future__ import annotations
+
+from states.facts import ClusterFacts, Side
+from states.goal import Goal, Kind, Refused, Waiting
+from states.pair import Pair
+from states.vocabulary import Resource
+
+S = Resource
+
+WAY_OUT: dict[Resource, tuple[str, str]] = {
+    # state          rule                            what to type next
+    S.SPLIT_BRAIN: ("no-discard-without-consent", "nothing was connected or discarded; decide with docs/split-brain.md whose changes to keep"),
+    S.DIVERGED: ("look-before-connect", "nothing was connected; see docs/split-brain.md, `diverged`"),
+    S.UNRELATED: ("look-before-connect", "these two devices never belonged together: check `disk` in cluster.toml; nothing was connected"),
+    S.SUSPECT: ("suspect-is-not-healthy", "run `drbdadm verify`, and treat the newer side as the only good one until it is mended: docs/split-brain.md"),
+    S.FROZEN: ("no-steps-while-frozen", "find out what froze IO (fencing, quorum) and resume it; nothing was sent"),
+    S.STAND_ALONE: ("connect-refused", "mend what the kernel says, then run again"),
+    S.UNKNOWN: ("unknown-is-not-down", "look at the node that could not be read: orchestrate status"),
+    S.DEGRADED: ("unknown-is-not-down", "bring the other node back; nothing was sent"),
+    S.INCONSISTENT: ("no-force-primary", "neither side has good data: docs/split-brain.md, `both inconsistent`"),
+}
+
+
+def _side_words(side: Side) -> str:
+    dirty = "unknown" if side.out_of_sync is None else f"{side.out_of_sync} KiB"
+    words = f"{side.node} {side.role.value}/{side.disk.value} identifiers {side.identifiers or 'unread'}, out of sync {dirty}"
+    return words + (f", the kernel says: {side.trouble.text}" if side.trouble else "")
+
+
+def explain(goal: Goal, facts: ClusterFacts, pair: Pair, state: Resource) -> Refused:
+    """The refusal for a state without a way on."""
+    rule, remedy = WAY_OUT.get(state, ("no-row", "this is a hole in the table: please report it"))
+    why = f"; {pair.prediction.why}" if state in (S.SPLIT_BRAIN, S.DIVERGED, S.UNRELATED) else ""
+    evidence = "; ".join(_side_words(side) for side in pair.sides) + why
+    return Refused(rule, f"{goal.direction.value} {pair.wanted.name}", f"it is {state.value}: {evidence}", remedy)
+
+
+def overdue(waiting: Waiting, facts: ClusterFacts, pair: Pair, state: Resource, waited: float) -> Refused:
+    """The refusal for a wait that lasted longer than it may."""
+    if state is S.SUSPECT:
+        rule, remedy = WAY_OUT[state]
+        return Refused(rule, f"up {pair.wanted.name}", f"it is Suspect: {'; '.join(map(_side_words, pair.sides))}", remedy)
+    sides = "; ".join(f"{side.node} is {side.connection.value}" for side in pair.sides)
+    ports = "; ".join(
+        f"port on {name}: {facts.node(name).layer('port').detail}" for name in pair.wanted.nodes if facts.node(name).layer("port").detail
+    )
+    remedy = "check the replication network and every firewall between the nodes for that port, then run again"
+    return Refused(
+        "deadline", f"{waiting.event.replace('_', ' ')} {pair.wanted.name}",
+        f"waited {waited:.0f} s: {sides}{'; ' + ports if ports else ''}", remedy, Kind.DEADLINE,
+    )
