@@ -56,14 +56,15 @@ class _Child:
         self.stderr = stderr
 
     @classmethod
-    async def start(cls, argv: tuple[str, ...], *, stdin: bool) -> _Child:
-        """Raises OSError."""
+    async def start(cls, argv: tuple[str, ...], *, stdin: bool, quiet: bool = False) -> _Child:
+        """With `quiet`, its stderr goes nowhere. Raises OSError."""
         source = subprocess.PIPE if stdin else subprocess.DEVNULL
         stdout, stderr = _Pipe(), _Pipe()
         done = False
         try:
             process = await anyio.open_process(
-                argv, stdin=source, stdout=stdout.far, stderr=stderr.far, start_new_session=True
+                argv, stdin=source, stdout=stdout.far, stderr=subprocess.DEVNULL if quiet else stderr.far,
+                start_new_session=True
             )
             done = True
             return cls(process, stdout, stderr)
@@ -166,7 +167,8 @@ class LocalTransport:
     async def follow(self, command: Command) -> AsyncIterator[LocalLines]:
         """Iterate over a long-lived READ command's lines; `command.limit` is not used."""
         try:
-            child = await _Child.start(("timeout", "-k", str(KILLED_AFTER), "0", *command.argv), stdin=False)
+            argv = ("timeout", "-k", str(KILLED_AFTER), "0", *command.argv)
+            child = await _Child.start(argv, stdin=False, quiet=True)
         except OSError as error:
             yield LocalLines(None, _not_started(error))
             return

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Callable
+from functools import partial
 
 from attrs import evolve, frozen
 
@@ -55,7 +56,7 @@ class Remote:
 
     def __init__(self, config: Config, transport: Transport, clock: Callable[[], float], compare: bool = True) -> None:
         self.config = config
-        self._transport = transport
+        self.transport = transport
         self._clock = clock
         self._compare = compare
 
@@ -65,7 +66,7 @@ class Remote:
         return tuple(
             look.Expected(
                 name, section.minor, self.config.disk_of(name, node),
-                (lambda generation, name=name: resource_file(self.config, name, generation)) if self._compare else None,
+                partial(resource_file, self.config, name) if self._compare else None,
                 replication_address(self.config, peer), section.port, section.skip_initial_sync,
             )
             for name, section in self.config.resource.items()
@@ -89,7 +90,7 @@ class Remote:
     async def release(self, node: str, holder: str) -> Outcome:
         """Give the lease back."""
         script = "\n".join((look.SCRIPT, drbd.SCRIPT, shlex.join(("lease_drop", holder))))
-        return await self._transport.run(Command(node, ("sh", "-c", script), Effect.IDEMPOTENT, 20.0))
+        return await self.transport.run(Command(node, ("sh", "-c", script), Effect.IDEMPOTENT, 20.0))
 
     async def act(self, node: str, steps: tuple[tuple[Step, str], ...], sender: drbd.Sender, holder: str, epoch: int) -> Answer:
         """Carry out steps (each with its op-id) in order, renewing the lease first, then look."""
@@ -104,7 +105,7 @@ class Remote:
         return LOOK_LIMIT * 10 if zeros and any(one.skip_initial_sync for one in self.config.resource.values()) else LOOK_LIMIT
 
     async def _round_trip(self, node: str, script: str, effect: Effect, limit: float) -> Answer:
-        outcome = await self._transport.run(Command(node, ("sh", "-c", script), effect, limit))
+        outcome = await self.transport.run(Command(node, ("sh", "-c", script), effect, limit))
         return read_answer(node, outcome, self.expected(node), self._clock())
 
 

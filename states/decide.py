@@ -61,11 +61,11 @@ def _decide_resource(goal: Goal, facts: ClusterFacts, ledger: Ledger, wanted: Wa
     if running:
         name, claim = running[0]
         return Waiting("claim_ends", f"{claim.step} is still running on {name}", 60.0, wanted.name, (name,))
-    failed = _failed(ledger, wanted)
-    if failed is not None:
-        return failed
     moves = _layer_steps(goal, facts, ledger, wanted) if goal.direction is Direction.UP else ()
     for step in moves:
+        failed = _failed(ledger, step)
+        if failed is not None:
+            return failed
         violation = judge(facts, step, wanted, goal, _rules_of_layer(facts, step))
         if violation is not None:
             return _refusal(step, violation)
@@ -113,6 +113,8 @@ def _decide_pair(goal: Goal, facts: ClusterFacts, ledger: Ledger, wanted: Wanted
     pair = Pair.of(facts, wanted, ledger)
     state, target = classify(pair), goal_state(goal, wanted)
     if _is_reached(goal, pair, state, target):
+        if ledger.in_flight:
+            return Waiting("answers", "steps are being carried out", None, wanted.name)
         return _reached(goal, facts, pair)
     alone = _alone(pair, target, goal.direction)
     if alone:
@@ -137,9 +139,13 @@ def _reached(goal: Goal, facts: ClusterFacts, pair: Pair) -> Decision:
     wanted = pair.wanted
     if goal.direction is Direction.DOWN:
         return Reached()
-    stale = tuple(side.node for side in pair.sides if side.identifiers is None)
+    unread = tuple(side.node for side in pair.sides if side.identifiers is None)
+    stale = tuple(name for name in unread if not facts.node(name).fresh)
     if stale:
         return Look(stale, "to verify that both sides hold the same data")
+    if unread:
+        return Refused("fresh-facts", f"up {wanted.name}", f"the identifiers of {unread[0]} cannot be read",
+                       f"type `drbdadm get-gi {wanted.name}` there and see what it says", Kind.FAILED)
     unseen = tuple(name for name in wanted.nodes if any(facts.node(name).layer(x).state is Layer.UNKNOWN for x in wanted.layers))
     if unseen:
         fact = next(facts.node(unseen[0]).layer(x) for x in wanted.layers if facts.node(unseen[0]).layer(x).state is Layer.UNKNOWN)
@@ -205,6 +211,9 @@ def _send(goal: Goal, facts: ClusterFacts, ledger: Ledger, wanted: Wanted, rows:
                     expect=str(side.identifiers) if side.identifiers else "", replaces=side.configured is True)
         if step.key in ledger.in_flight:
             continue
+        failed = _failed(ledger, step)
+        if failed is not None:
+            return failed
         if goal.direction is Direction.UP and any(node.layer(name).state is not Layer.UP for name in row.layers if name in wanted.layers):
             continue
         violation = judge(facts, step, wanted, goal, row.rules)
@@ -239,7 +248,7 @@ def _wait(goal: Goal, facts: ClusterFacts, ledger: Ledger, pair: Pair, row: Row)
 def _no_way(goal: Goal, facts: ClusterFacts, ledger: Ledger, pair: Pair, state: Resource) -> Decision:
     if ledger.in_flight:
         return Waiting("answers", "steps are being carried out", None, pair.wanted.name)
-    stale = tuple(side.node for side in pair.sides if side.identifiers is None and side.configured is not None)
+    stale = tuple(side.node for side in pair.sides if side.identifiers is None and not facts.node(side.node).fresh)
     if state is Resource.UNKNOWN and stale:
         return Look(stale, "the generation identifiers have to be read")
     return explain(goal, facts, pair, state)
@@ -258,8 +267,10 @@ def _sent_and_refused(pair: Pair, ledger: Ledger, row: Row) -> Refused | None:
     return None
 
 
-def _failed(ledger: Ledger, wanted: Wanted) -> Refused | None:
-    for key, seen in ledger.failed:
-        if wanted.name in key.split(":"):
-            return Refused("step-failed", key.replace(":", " "), seen, "mend what it says, then run again", Kind.FAILED)
-    return None
+def _failed(ledger: Ledger, step: Step) -> Refused | None:
+    """The step was sent in this run and failed, and what was seen since says that it is still needed."""
+    seen = dict(ledger.failed).get(step.key)
+    if seen is None:
+        return None
+    what = f"{step.do.value}{' ' + step.layer if step.layer else ''} {step.resource} on {step.node}"
+    return Refused("step-failed", what, seen, "mend what it says, then run again", Kind.FAILED)

@@ -46,8 +46,11 @@ def _forced(side: Side, peer: Side, wanted: Wanted) -> tuple[Side, Side]:
 
 def _cleared(side: Side, peer: Side, wanted: Wanted) -> tuple[Side, Side]:
     ids = Identifiers(FIRST, 0, (0, 0), frozenset({Flag.CONSISTENT, Flag.WAS_UP_TO_DATE}))
-    good = {"disk": DiskState.UP_TO_DATE, "peer_disk": DiskState.UP_TO_DATE, "identifiers": ids, "out_of_sync": 0}
-    return evolve(side, **good), evolve(peer, **good)
+    return _good(side, ids), _good(peer, ids)
+
+
+def _good(side: Side, ids: Identifiers | None) -> Side:
+    return evolve(side, disk=DiskState.UP_TO_DATE, peer_disk=DiskState.UP_TO_DATE, identifiers=ids, out_of_sync=0)
 
 
 def _promoted(side: Side, peer: Side, wanted: Wanted) -> tuple[Side, Side]:
@@ -106,9 +109,10 @@ def after_event(facts: ClusterFacts, event: str, wanted: Wanted) -> ClusterFacts
         sides = (_met(one, other, pair, 0), _met(other, one, pair, 1))
     else:
         good = one if one.disk is DiskState.UP_TO_DATE else other
-        rest = {"disk": DiskState.UP_TO_DATE, "peer_disk": DiskState.UP_TO_DATE, "out_of_sync": 0,
-                "replication": ReplicationState.ESTABLISHED, "identifiers": good.identifiers}
-        sides = (evolve(one, **rest), evolve(other, **rest))
+        sides = (
+            evolve(_good(one, good.identifiers), replication=ReplicationState.ESTABLISHED),
+            evolve(_good(other, good.identifiers), replication=ReplicationState.ESTABLISHED),
+        )
     for side in sides:
         facts = facts.replace(facts.node(side.node).with_side(wanted.name, side))
     return facts

@@ -102,7 +102,8 @@ class ClaimFact:
 
 @frozen
 class NodeFacts:
-    """Everything one look saw on one node. `boot_id` tells reboots apart; `uptime` is the node's own clock, seconds."""
+    """Everything one look saw on one node. `boot_id` tells reboots apart; `uptime` and `ended` are the node's own
+    clock when the look began and ended, seconds."""
 
     name: str
     state: Node
@@ -111,11 +112,13 @@ class NodeFacts:
     boot_id: str = ""
     hostname: str = ""
     uptime: float = 0.0
+    ended: float = 0.0
     generation: Generation = Generation.UNKNOWN
     version: str = ""
     layers: tuple[LayerFact, ...] = ()
     sides: tuple[tuple[str, Side], ...] = ()
     claims: tuple[ClaimFact, ...] = ()
+    fresh: bool = True
 
     @property
     def reachable(self) -> bool:

@@ -68,6 +68,11 @@ def _undecided(pair: Pair) -> bool:
     return not pair.met and all(side.attached for side in pair.sides) and not identifiers_read(pair)
 
 
+def _negotiating(pair: Pair) -> bool:
+    """Connected, and the handshake has not said yet what will be copied."""
+    return any(side.replication in (ReplicationState.OFF, ReplicationState.UNKNOWN) for side in pair.sides)
+
+
 def _just_made(pair: Pair) -> bool:
     return all(side.disk is DiskState.INCONSISTENT for side in pair.sides) and all(
         side.replication is ReplicationState.ESTABLISHED for side in pair.sides
@@ -92,7 +97,7 @@ CLASSES: tuple[tuple[Resource, Callable[[Pair], bool]], ...] = (
     (S.UNCONFIGURED,  _some_side(S.UNCONFIGURED)),
     (S.DOWN,          _some_side(S.DOWN)),
     (S.ATTACHED,      _some_side(S.ATTACHED)),
-    (S.CONNECTING,    lambda pair: not pair.met),
+    (S.CONNECTING,    lambda pair: not pair.met or _negotiating(pair)),
     (S.INCONSISTENT,  _just_made),
     (S.SUSPECT,       _suspect),
     (S.DUAL_PRIMARY,  lambda pair: pair.at_rest and len(pair.primaries) == 2),

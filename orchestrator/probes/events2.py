@@ -47,9 +47,20 @@ def parse_line(line: str) -> Event | None:
     return Event(words[0], words[1], pairs, at)
 
 
-LOST = {"connection": ConnectionState.MISSING, "replication": ReplicationState.OFF, "peer_role": Role.UNKNOWN,
-        "peer_disk": DiskState.UNKNOWN}
-ABSENT = {"configured": False, "role": Role.SECONDARY, "disk": DiskState.DISKLESS, "suspended": False, "running": (), **LOST}
+def _alone(side: Side) -> Side:
+    """Without a connection object: what a clean disconnect leaves on 8.4."""
+    return evolve(
+        side, connection=ConnectionState.MISSING, replication=ReplicationState.OFF, peer_role=Role.UNKNOWN, peer_disk=DiskState.UNKNOWN,
+    )
+
+
+def _absent(side: Side) -> Side:
+    """As if the kernel did not know the resource."""
+    return evolve(_alone(side), configured=False, role=Role.SECONDARY, disk=DiskState.DISKLESS, suspended=False, running=())
+
+
+def _diskless(side: Side) -> Side:
+    return evolve(side, disk=DiskState.DISKLESS)
 
 
 def apply(event: Event, side: Side) -> Side:
@@ -58,20 +69,26 @@ def apply(event: Event, side: Side) -> Side:
         return side
     before = side
     if event.action == "destroy":
-        changes: dict[str, object] = {"resource": ABSENT, "connection": LOST, "device": {"disk": DiskState.DISKLESS}}.get(event.kind, {})
-        side = evolve(side, **changes)
+        side = _ENDERS.get(event.kind, _same)(side)
     else:
-        side = _READERS.get(event.kind, lambda _, same: same)(event, side)
+        side = _READERS.get(event.kind, _unread)(event, side)
     return evolve(side, identifiers=None) if _may_have_rotated(before, side) else side
 
 
+CALM = frozenset({ReplicationState.OFF, ReplicationState.ESTABLISHED, ReplicationState.UNKNOWN})
+
+
 def _may_have_rotated(before: Side, after: Side) -> bool:
-    """Something that moves identifiers has happened: a role, a disk state, a resync, or the loss of a connection."""
-    if (before.role, before.disk, before.peer_role, before.peer_disk) != (after.role, after.disk, after.peer_role, after.peer_disk):
-        known = DiskState.UNKNOWN not in (before.disk, before.peer_disk) and Role.UNKNOWN not in (before.role, before.peer_role)
-        return known
-    calm = (ReplicationState.OFF, ReplicationState.ESTABLISHED, ReplicationState.UNKNOWN)
-    return before.replication is not after.replication and not (before.replication in calm and after.replication in calm)
+    """Something that moves identifiers has happened: a disk state, a resync, the loss of a peer, a promotion alone."""
+    if before.disk is not after.disk and before.disk is not DiskState.UNKNOWN:
+        return True
+    if before.peer_disk is not after.peer_disk and before.peer_disk is not DiskState.UNKNOWN:
+        return True
+    if before.role is not after.role and not after.connected:
+        return True
+    if before.connected and not after.connected:
+        return True
+    return before.replication is not after.replication and not (before.replication in CALM and after.replication in CALM)
 
 
 def _resource(event: Event, side: Side) -> Side:
@@ -108,13 +125,22 @@ def _peer_device(event: Event, side: Side) -> Side:
     )
 
 
+def _same(side: Side) -> Side:
+    return side
+
+
+def _unread(_: Event, side: Side) -> Side:
+    return side
+
+
+_ENDERS = {"resource": _absent, "connection": _alone, "device": _diskless}
 _READERS = {"resource": _resource, "device": _device, "connection": _connection, "peer-device": _peer_device}
 
 
 def read_dump(text: str, side: Side, name: str) -> Side:
     """A side from `events2 --now` output. No `exists resource` line: the kernel does not know the resource."""
     events = [event for event in map(parse_line, text.splitlines()) if event is not None and event.resource == name]
-    side = evolve(side, **ABSENT)
+    side = _absent(side)
     for event in events:
-        side = _READERS.get(event.kind, lambda _, same: same)(event, side)
+        side = _READERS.get(event.kind, _unread)(event, side)
     return side

@@ -43,13 +43,15 @@ class Sections:
 
     found: dict[str, str] = field(factory=dict)
     whole: bool = False
+    ended: float = 0.0  # the node's uptime when the look ended, seconds
 
     @classmethod
     def cut(cls, text: str) -> Sections:
         """Split; a section that comes twice (a batch's steps) keeps its last text."""
         parts = re.split(r"^==(.+)$", text, flags=re.MULTILINE)
         found = {name.strip(): body.strip("\n") for name, body in zip(parts[1::2], parts[2::2], strict=True)}
-        return cls(found, any(name.startswith("end ") for name in found))
+        end = next((name.split()[1] for name in found if name.startswith("end ")), None)
+        return cls(found, end is not None, float(end or 0))
 
     def get(self, name: str) -> str | None:
         """A section's text, or None if it was not printed."""
@@ -65,7 +67,7 @@ def read_look(name: str, text: str, expected: tuple[Expected, ...], seen_at: flo
     version = _version(sections.get("proc-drbd") or "")
     return NodeFacts(
         name, Node.REACHABLE, seen_at, "", head["boot_id"], head.get("hostname", ""), float(head.get("uptime", "0")),
-        _generation(version), version, _layers(sections, expected, _generation(version)),
+        sections.ended, _generation(version), version, _layers(sections, expected, _generation(version)),
         tuple((one.resource, _side(name, sections, one)) for one in expected), _claims(sections.get("claims") or ""),
     )
 
@@ -76,7 +78,7 @@ def _version(text: str) -> str:
 
 
 def _generation(version: str) -> Generation:
-    return {"8": Generation.V84, "9": Generation.V9}.get(version.split(".")[0], Generation.UNKNOWN)
+    return {"8": Generation.V84, "9": Generation.V9}.get(version.split(".", maxsplit=1)[0], Generation.UNKNOWN)
 
 
 def _claims(text: str) -> tuple[ClaimFact, ...]:
@@ -206,7 +208,7 @@ def _disk(side: Side, text: str) -> Side:
         except ValueError:
             continue
         return evolve(side, identifiers=identifiers, metadata=Metadata.VALID)
-    if re.search(r"[Nn]o valid meta.?data", text) is None:
+    if "\nmetadata missing" not in text:
         return side
     return _contents(evolve(side, metadata=Metadata.MISSING), text)
 
@@ -226,7 +228,7 @@ def _contents(side: Side, text: str) -> Side:
 def read_show(text: str) -> Settings:
     """The agreed settings of a live connection, from `drbdsetup show --show-defaults`; empty where there is none."""
     found = {}
-    for name, value in re.findall(r"^\s*([a-z0-9-]+)\s+([^;]+);", text, re.MULTILINE):
+    for name, value in re.findall(r"^[ \t]*([a-z0-9-]+)[ \t]+([^;\n]+);", text, re.MULTILINE):
         if name in AGREED and name not in found:
             found[name] = value.strip().strip('"')
     return tuple(sorted(found.items())) if "protocol" in found else ()

@@ -65,7 +65,11 @@ look_disk() { # DISK MINOR ZEROS ATTACHED NAME
 	while read -r what where _; do [ "$what" = "$disk" ] && printf 'holder mount:%s\n' "$where"; done </proc/mounts
 	[ "$4" = attached ] && return
 	printf 'gi '
-	if [ "$generation" = 9 ]; then drbdadm get-gi "$5" 2>&1 && return; else drbdmeta "$2" v08 "$disk" internal get-gi 2>&1 && return; fi
+	if [ "$generation" = 9 ]; then drbdadm get-gi "$5" 2>&1; else drbdmeta "$2" v08 "$disk" internal get-gi 2>&1; fi
+	case $? in
+	0) return ;;
+	1) printf '\nmetadata missing\n' ;; # drbdmeta: "No valid meta data found"; 20: it could not be read
+	esac
 	look_contents "$disk" "$3" "$sys"
 }
 

@@ -34,15 +34,16 @@ class _Owner(asyncssh.SSHClient):
     def __init__(self, proxy: Proxy | None) -> None:
         self.offered: Offered | None = None
         self.has_socket = False
+        self.logged_in = False
         self._proxy = proxy
 
-    def validate_host_public_key(self, host: str, addr: str, port: int, key: asyncssh.SSHKey) -> bool:  # noqa: ARG002
+    def validate_host_public_key(self, host: str, addr: str, port: int, key: asyncssh.SSHKey) -> bool:
         """Asked only about a key that known_hosts does not have: the answer is always no."""
         self.offered = Offered(key, addr)
         return False
 
-    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
-        if self._proxy is not None:
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._proxy is not None and self.logged_in:  # until then `Connector.link` first asks what it died of
             self._proxy.hang_up()
 
 
@@ -68,7 +69,7 @@ class Connector:
         try:
             connection = await self._handshake(target, dialled, owner)
             if isinstance(connection, asyncssh.SSHClientConnection):
-                done = True
+                done = owner.logged_in = True
                 return Link(target, self._timing, connection, proxy)
             if proxy is not None and (isinstance(connection, Exception) or connection.why is Why.UNREACHABLE):
                 return NotSent(Why.UNREACHABLE, f"{target.name}: {await proxy.story()} ({_words(connection)})")

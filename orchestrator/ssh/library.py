@@ -21,7 +21,7 @@ from typing import Any
 NEVER_USED = ("asyncssh.crypto.x509", "asyncssh.crypto.umac", "fido2", "pkcs11", "gssapi", "OpenSSL")
 
 
-def _nothing_found(name: str) -> str | None:  # noqa: ARG001  # stands in for ctypes.util.find_library
+def _nothing_found(name: str) -> str | None:  # stands in for ctypes.util.find_library
     return None
 
 

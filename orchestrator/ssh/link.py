@@ -19,6 +19,7 @@ from orchestrator.transport import NotSent, Outcome, Unknown, Why
 
 SLOTS = 8            # sshd's MaxSessions is 10 by default; two are left for channels that leaked (S4)
 CHANGING_SLOTS = 6   # the other two are for READs: looking is possible while everything else hangs
+REFUSED_WAITS = (0.02, 0.05, 0.1)  # seconds; sshd frees a session a moment after it has closed its channel
 
 # READs are tied to their stdin, on which we send nothing: it ends when we say so, when the channel closes, and when the
 # connection dies, with any sshd and any user, and then `timeout` (which is "$1" here) gets TERM, passes it on to all of
@@ -105,29 +106,36 @@ class Link:
     async def run(self, command: Command) -> Outcome | None:
         """Run to its end. None when this link turned out to be of no use and nothing was sent on it."""
         async with self.slot(command.effect):
-            if not self.usable:
-                return None
-            limit = command.limit + 5 + self._timing.answer  # `timeout -k 5` ends it on the node first
-            scope = anyio.CancelScope(deadline=anyio.current_time() + self._timing.session)
+            for wait in (*REFUSED_WAITS, None):
+                outcome = await self._once(command)
+                if wait is None or not isinstance(outcome, NotSent):
+                    return outcome
+                await anyio.sleep(wait)
+        return None
 
-            def opened() -> None:
-                scope.deadline = anyio.current_time() + limit
+    async def _once(self, command: Command) -> Outcome | None:
+        if not self.usable:
+            return None
+        limit = command.limit + 5 + self._timing.answer  # `timeout -k 5` ends it on the node first
+        scope = anyio.CancelScope(deadline=anyio.current_time() + self._timing.session)
 
-            tied = command.effect is Effect.READ and command.stdin is None
-            session = Collector(self._timing, opened, tied=tied)
-            line = tie(command.line()) if tied else command.line()
-            try:
-                with scope:
-                    failed = await self._start(session, line, command.stdin)
-                    if failed is not None or not session.may_have_started:
-                        return failed
-                    await session.finished()
-                if session.may_have_started:
-                    return session.outcome()
-                self.spoil()  # sshd did not open a channel in time: nothing was sent, and nothing will be here
-                return None
-            finally:
-                await self._leave(session, KILLED_AFTER)
+        def opened() -> None:
+            scope.deadline = anyio.current_time() + limit
+
+        tied = command.effect is Effect.READ and command.stdin is None
+        session = Collector(self._timing, opened, tied=tied)
+        try:
+            with scope:
+                failed = await self._start(session, tie(command.line()) if tied else command.line(), command.stdin)
+                if failed is not None or not session.may_have_started:
+                    return failed
+                await session.finished()
+            if session.may_have_started:
+                return session.outcome()
+            self.spoil()  # sshd did not open a channel in time: nothing was sent, and nothing will be here
+            return None
+        finally:
+            await self._leave(session)
 
     async def _start(
         self, session: Session, line: str, stdin: bytes | None = None

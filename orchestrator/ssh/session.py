@@ -46,7 +46,7 @@ class Session(asyncssh.SSHClientSession[bytes]):
         self.code = status
         self.settled.set()
 
-    def exit_signal_received(self, signal: str, core_dumped: bool, msg: str, lang: str) -> None:  # noqa: ARG002
+    def exit_signal_received(self, signal: str, core_dumped: bool, msg: str, lang: str) -> None:
         self.signal = signal
         self.settled.set()
 

@@ -1,0 +1,89 @@
+"""The command line. Sub-commands are imported when they are asked for: `status` must not wait for what `lab` needs."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from orchestrator.errors import OrchestrateError
+
+COMMANDS = {
+    # command        module                       what it is for (shown by --help)
+    "plan":    ("orchestrator.cli.plan",    "What `up` would do now, step by step, and why. Changes nothing."),
+    "up":      ("orchestrator.cli.run",     "Bring the whole stack up on both nodes, in order; resumable."),
+    "down":    ("orchestrator.cli.run",     "Take it down, in order."),
+    "status":  ("orchestrator.cli.status",  "What is seen on both nodes. Changes nothing."),
+    "journal": ("orchestrator.cli.journal", "What was intended and what came of it."),
+    "graph":   ("orchestrator.cli.graph",   "The state machines, drawn from their tables."),
+    "lab":     ("fixtures.lab.commands",    "A real two-node cluster on this machine."),
+    "demo":    ("orchestrator.cli.demo",    "The lab, and `up` on it."),
+}
+
+
+class LazyGroup(click.Group):
+    """A group that imports a command's module when the command is run or asked for help."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """See click.Group."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """See click.Group."""
+        if cmd_name not in COMMANDS:
+            return None
+        command = getattr(importlib.import_module(COMMANDS[cmd_name][0]), cmd_name)
+        assert isinstance(command, click.Command)  # noqa: S101 - a wrong line in COMMANDS
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands without importing any of them."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("-c", "--config", type=click.Path(path_type=Path), envvar="ORCHESTRATE_CONFIG", default=Path("cluster.toml"),
+              show_default=True, help="The cluster's description.")
+@click.option("--log", type=click.Path(path_type=Path), envvar="ORCHESTRATE_LOG", default=None, help="Also write JSON lines here.")
+@click.version_option(package_name="orchestrate")
+@click.pass_context
+def cli(ctx: click.Context, config: Path, log: Path | None) -> None:
+    """Bring up, keep up and repair DRBD-replicated file-server pairs, over SSH.
+
+    Exit codes: 0 goal reached, 1 bug, 2 usage or configuration, 3 refused by a safety rule, 4 a step failed on a node,
+    5 a deadline passed, 6 a node is unreachable, 10 (plan) there is something to do, 75 another orchestrator is at work.
+    """
+    ctx.obj = {"config": config, "log": log}
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Run, and turn every error into one line and its exit code. A bug's traceback goes to a file, not to the screen."""
+    try:
+        code: Any = cli.main(args=argv, standalone_mode=False)
+    except OrchestrateError as error:
+        _say(str(error))
+        sys.exit(error.code)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(2)
+    except (click.Abort, KeyboardInterrupt):
+        _say("stopped by hand; what was done is in the journal, `orchestrate up` goes on from what it sees")
+        sys.exit(130)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)
+    except Exception as error:  # noqa: BLE001 - the last line of defence: said, written down, and exit 1
+        from orchestrator.logs import write_crash
+
+        _say(f"a bug: {type(error).__name__}: {error}; the traceback is in {write_crash(error)}: please report it")
+        sys.exit(1)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _say(text: str) -> None:
+    click.echo(f"orchestrate: {text}", err=True)

@@ -1,0 +1,65 @@
+"""`orchestrate status`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import anyio
+import click
+
+from orchestrator.cli.common import look_at_all, reaching, read_config
+from orchestrator.config import Config
+from states.facts import ClusterFacts
+from states.goal import Ledger
+from states.pair import Pair
+from states.resource import classify
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="Print facts and states as JSON.")
+@click.pass_obj
+def status(obj: dict[str, Path | None], as_json: bool) -> int:
+    """What is seen on both nodes, in one round trip each. Changes nothing. Exit 6 if a node could not be seen."""
+    config = read_config(obj)
+    facts = anyio.run(_look, config)
+    if as_json:
+        click.echo(json.dumps(as_document(config, facts), indent=2))
+    else:
+        from orchestrator.render import draw_status
+
+        draw_status(config, facts, sys.stdout)
+    return 0 if all(node.reachable for node in facts.nodes) else 6
+
+
+async def _look(config: Config) -> ClusterFacts:
+    async with reaching(config, compare=False) as remote:
+        return await look_at_all(remote)
+
+
+def as_document(config: Config, facts: ClusterFacts) -> dict[str, object]:
+    """The same for scripts. Sizes and out-of-sync in KiB."""
+    nodes = {
+        node.name: {"state": node.state.value, "why": node.why or None, "drbd": node.version or None, "boot_id": node.boot_id,
+                    "layers": {fact.name: fact.state.value for fact in node.layers}}
+        for node in facts.nodes
+    }
+    resources: dict[str, object] = {}
+    for name in config.resource:
+        wanted = config.wanted(name)
+        pair = Pair.of(facts, wanted, Ledger())
+        resources[name] = {
+            "state": classify(pair).value,
+            "handshake": pair.prediction.verdict.value,
+            "sides": {
+                side.node: {
+                    "role": side.role.value, "disk": side.disk.value, "connection": side.connection.value,
+                    "replication": side.replication.value, "out_of_sync": side.out_of_sync, "size": side.size,
+                    "identifiers": str(side.identifiers) if side.identifiers else None,
+                    "trouble": side.trouble.text if side.trouble else None,
+                }
+                for side in pair.sides
+            },
+        }
+    return {"cluster": config.cluster.name, "nodes": nodes, "resources": resources}

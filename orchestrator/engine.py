@@ -1,0 +1,421 @@
+"""The loop for one goal: look, decide, send, look. No policy lives here; `states.decide` is asked after everything new.
+
+One task owns the facts and decides. Sends, event streams and polls run beside it and only put what they saw into its
+queue. Time comes from anyio's clock, so the same loop runs in virtual time on simulated nodes.
+"""
+
+from __future__ import annotations
+
+import math
+
+import anyio
+from anyio.abc import TaskGroup
+from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
+from attrs import define, evolve, field, frozen
+
+from orchestrator.errors import LeaseHeldError, OrchestrateError, RefusedError
+from orchestrator.executor import Executor, Sent
+from orchestrator.journal import Journal
+from orchestrator.lease import TTL, Held, is_dead
+from orchestrator.remote import Answer, Remote
+from orchestrator.streams import EventLine, Streams
+from orchestrator.watch import Watch
+from states.decide import decide
+from states.facts import ClusterFacts, Side
+from states.goal import Decision, Do, Goal, Ledger, Look, Reached, Refused, Step, Steps, Waiting, Wanted
+from states.machines import lawful
+from states.pair import Pair
+from states.progress import Progress
+from states.resource import classify
+from states.stuck import overdue
+from states.vocabulary import Layer, Resource
+
+POLL = (0.4, 5.0)
+"""Bounds of the polling interval while blocks are copied, seconds: 8.4 pushes no progress through events2."""
+RELOOK = 1.0
+"""Seconds between looks while waiting for something no event announces."""
+MOST_SENDS = 4
+"""How often one step may be sent in a run without the looks showing that anything came of it."""
+
+
+@frozen
+class Looked:
+    """A look came back."""
+
+    answer: Answer
+    asked_at: float
+
+
+@frozen
+class Answered:
+    """Steps came back."""
+
+    sent: Sent
+    asked_at: float
+
+
+@frozen
+class Broke:
+    """Steps could not be sent: a rule, or the journal."""
+
+    error: OrchestrateError
+
+
+Message = Looked | Answered | EventLine | Broke
+Sender = MemoryObjectSendStream[Message]
+
+
+@define
+class Wait:
+    """What is being waited for, and since when."""
+
+    waiting: Waiting
+    since: float
+
+
+@define
+class Engine:
+    """One run towards one goal. Raises RefusedError, LeaseHeldError, JournalError; returns what was Reached."""
+
+    remote: Remote
+    journal: Journal
+    goal: Goal
+    holder: str
+    run_id: str
+    watch: Watch
+    facts: ClusterFacts = field(factory=ClusterFacts)
+    ledger: Ledger = field(factory=Ledger)
+    _epochs: dict[str, int] = field(factory=dict)
+    _firewalls: dict[str, str] = field(factory=dict)
+    _states: dict[str, Resource] = field(factory=dict)
+    _progress: dict[str, Progress] = field(factory=dict)
+    _recent: dict[str, list[tuple[float, EventLine]]] = field(factory=dict)
+    _looking: set[str] = field(factory=set)
+    _wait: Wait | None = None
+    _renewed: float = 0.0
+    _sends: dict[str, int] = field(factory=dict)
+    _executor: Executor = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._executor = Executor(self.remote, self.journal, self.goal, self.holder, self.run_id)
+
+    async def run(self) -> Reached:
+        """Take the goal's resources there. The lease is given back on every way out."""
+        self.journal.write({"kind": "run", "run": self.run_id, "goal": self.goal.direction.value, "holder": self.holder})
+        try:
+            await self._take_lease()
+            reached = await self._loop()
+        except OrchestrateError as error:
+            self.journal.write({"kind": "end", "run": self.run_id, "said": str(error), "code": error.code})
+            raise
+        finally:
+            with anyio.CancelScope(shield=True), anyio.move_on_after(10):
+                await self._release()
+        self.journal.write({"kind": "end", "run": self.run_id, "said": "reached", "code": 0})
+        return reached
+
+    # -- lease ---------------------------------------------------------------------------------------------------------
+
+    async def _take_lease(self) -> None:
+        """Take it on every node and look, in one round trip each, in the nodes' order only if somebody is in the way."""
+        names = self.remote.config.names
+        answers: dict[str, Answer] = {}
+        async with anyio.create_task_group() as group:
+            for name in names:
+                group.start_soon(self._lease_one, name, answers)
+        for name in names:
+            held = answers[name].held
+            if held is not None:
+                raise LeaseHeldError(_held_words(held))
+        self.facts = ClusterFacts(tuple(answers[name].facts for name in names))
+        for name in names:
+            self._accept(answers[name])
+        self._renewed = anyio.current_time()
+
+    async def _lease_one(self, name: str, answers: dict[str, Answer]) -> None:
+        deadline = anyio.current_time() + TTL + 5
+        over = "-"
+        while True:
+            answer = answers[name] = await self.remote.lease(name, self.holder, over, zeros=True)
+            if answer.held is None:
+                return
+            over = answer.held.holder if is_dead(answer.held.holder) else "-"
+            if over == "-":
+                if not self._outlasts(answer.held, deadline):
+                    return
+                self.watch.note(f"waiting for the lease of {name}: {_held_words(answer.held)}")
+                await anyio.sleep(min(RELOOK, max(0.1, answer.held.left)))
+
+    def _outlasts(self, held: Held, deadline: float) -> bool:
+        """Worth waiting: a holder that is not renewing will be gone in time."""
+        return held.left + anyio.current_time() <= deadline and held.left < TTL - 2
+
+    async def _release(self) -> None:
+        async with anyio.create_task_group() as group:
+            for name in self._epochs:
+                group.start_soon(self.remote.release, name, self.holder)
+
+    # -- the loop ------------------------------------------------------------------------------------------------------
+
+    async def _loop(self) -> Reached:
+        """Until the goal is seen. An error is carried out of the task group whole, not as a group of one."""
+        ended: Reached | OrchestrateError
+        send, receive = anyio.create_memory_object_stream[Message](math.inf)
+        async with anyio.create_task_group() as group, send, receive:
+            try:
+                ended = await self._turns(group, send, receive)
+            except OrchestrateError as error:
+                ended = error
+            group.cancel_scope.cancel()
+        if isinstance(ended, OrchestrateError):
+            raise ended
+        return ended
+
+    async def _turns(self, group: TaskGroup, send: Sender, receive: MemoryObjectReceiveStream[Message]) -> Reached:
+        streams = Streams(self.remote, group, send.send)
+        while True:
+            streams.follow(self._loaded())
+            decision = self._decide()
+            self._observe_states()
+            if isinstance(decision, Reached):
+                return decision
+            if isinstance(decision, Refused) and not self.ledger.in_flight:
+                raise RefusedError(decision)
+            self._pursue(decision, group, send)
+            await self._next(receive, decision)
+
+    def _loaded(self) -> tuple[str, ...]:
+        return tuple(node.name for node in self.facts.nodes if node.layer("module").state is Layer.UP)
+
+    def _decide(self) -> Decision:
+        decision = decide(self.goal, self.facts, self.ledger)
+        if not isinstance(decision, Waiting):
+            self._end_wait()
+            return decision
+        now = anyio.current_time()
+        if self._wait is None or self._wait.waiting.event != decision.event:
+            self._end_wait()
+            self._wait = Wait(decision, now)
+            self.journal.write({"kind": "awaits", "run": self.run_id, "event": decision.event, "resource": decision.resource})
+        if decision.deadline is not None and now - self._wait.since >= decision.deadline:
+            pair = self._pair(decision.resource)
+            return overdue(decision, self.facts, pair, classify(pair), now - self._wait.since)
+        return decision
+
+    def _end_wait(self) -> None:
+        if self._wait is not None:
+            waited = anyio.current_time() - self._wait.since
+            self.journal.write({"kind": "came", "run": self.run_id, "event": self._wait.waiting.event,
+                                "resource": self._wait.waiting.resource, "waited": round(waited, 3)})
+            self._wait = None
+
+    def _pursue(self, decision: Decision, group: TaskGroup, send: Sender) -> None:
+        """Start what the decision asks for; nothing here waits for an answer."""
+        if isinstance(decision, Steps):
+            for node in self.remote.config.names:
+                batch = tuple(step for step in decision.steps if step.node == node)
+                if batch:
+                    self._start(batch)
+                    group.start_soon(self._send, batch, send)
+                else:  # the other node has nothing to do: let it be read meanwhile, if something of it is unknown
+                    self._refresh(node, group, send)
+        if isinstance(decision, Look):
+            for node in decision.nodes:
+                self._start_look(node, group, send)
+
+    def _refresh(self, node: str, group: TaskGroup, send: Sender) -> None:
+        busy = any(key.endswith(f":{node}") for key in self.ledger.in_flight)
+        if not busy and any(side.identifiers is None for _, side in self.facts.node(node).sides):
+            self._start_look(node, group, send)
+
+    def _start(self, batch: tuple[Step, ...]) -> None:
+        began = self.facts.node(batch[0].node).uptime
+        sent = {**dict(self.ledger.sent), **{step.key: began for step in batch}}
+        chosen = {step.resource: step.node for step in batch if step.do in (Do.FORCE_PRIMARY, Do.CLEAR_BITMAP)}
+        for step in batch:
+            self._sends[step.key] = self._sends.get(step.key, 0) + 1
+        self.ledger = evolve(
+            self.ledger, sent=tuple(sent.items()), in_flight=self.ledger.in_flight | {step.key for step in batch},
+            chosen=tuple({**dict(self.ledger.chosen), **chosen}.items()),
+        )
+
+    async def _send(self, batch: tuple[Step, ...], send: Sender) -> None:
+        node, asked = batch[0].node, anyio.current_time()
+        try:
+            sent = await self._executor.send(batch, self.facts, self._epochs[node], self._firewalls.get(node, ""), self.watch.step)
+            await send.send(Answered(sent, asked))
+        except OrchestrateError as error:
+            await send.send(Broke(error))
+
+    def _start_look(self, node: str, group: TaskGroup, send: Sender) -> None:
+        if node not in self._looking:
+            self._looking.add(node)
+            group.start_soon(self._look, node, send)
+
+    async def _look(self, node: str, send: Sender) -> None:
+        asked = anyio.current_time()
+        answer = await self.remote.lease(node, self.holder)
+        await send.send(Looked(answer, asked))
+
+    # -- taking in what was seen ---------------------------------------------------------------------------------------
+
+    async def _next(self, receive: MemoryObjectReceiveStream[Message], decision: Decision) -> None:
+        """Wait for the next message (or the next due poll), then take in everything that is there."""
+        pause = self._pause(decision)
+        with anyio.move_on_after(pause) as scope:
+            self._take(await receive.receive())
+        if scope.cancelled_caught and isinstance(decision, Waiting):
+            await self._poll(decision)
+        while receive.statistics().current_buffer_used:
+            self._take(receive.receive_nowait())
+        await self._renew()
+
+    def _pause(self, decision: Decision) -> float:
+        """Seconds until something is due without an event."""
+        if not isinstance(decision, Waiting) or decision.event == "answers":
+            return TTL / 3
+        left = math.inf
+        if decision.deadline is not None and self._wait is not None:
+            left = max(0.05, self._wait.since + decision.deadline - anyio.current_time())
+        progress = self._progress.get(decision.resource)
+        pause = RELOOK * 3
+        if decision.event.startswith("synced"):
+            pause = min(max((progress.eta or 0) / 6 if progress else 0, POLL[0]), POLL[1])
+        elif decision.event in ("settled", "claim_ends"):
+            pause = RELOOK
+        return min(pause, left)
+
+    async def _poll(self, waiting: Waiting) -> None:
+        """Look at the waiting resource's nodes; both at once."""
+        answers: list[Looked] = []
+        async with anyio.create_task_group() as group:
+            for node in waiting.nodes:
+                group.start_soon(self._poll_one, node, answers)
+        for looked in answers:
+            self._take(looked)
+
+    async def _poll_one(self, node: str, answers: list[Looked]) -> None:
+        asked = anyio.current_time()
+        answers.append(Looked(await self.remote.lease(node, self.holder), asked))
+
+    async def _renew(self) -> None:
+        """A long wait must not lose the lease."""
+        if anyio.current_time() - self._renewed > TTL / 3:
+            self._renewed = anyio.current_time()
+            async with anyio.create_task_group() as group:
+                for name in self._epochs:
+                    if not self.ledger.in_flight:
+                        group.start_soon(self.remote.lease, name, self.holder)
+
+    def _take(self, message: Message) -> None:
+        if isinstance(message, EventLine):
+            self._recent.setdefault(message.node, []).append((anyio.current_time(), message))
+            self._apply(message)
+        elif isinstance(message, Looked):
+            self._looking.discard(message.answer.facts.name)
+            self._accept(message.answer, message.asked_at)
+        elif isinstance(message, Answered):
+            self._answered(message.sent, message.asked_at)
+        else:
+            raise message.error
+
+    def _apply(self, message: EventLine) -> None:
+        """Fold one pushed event into the facts."""
+        node = self.facts.node(message.node)
+        if message.event is None:  # the stream broke: what was seen by it is seen no more
+            self._recent[message.node] = []
+            return
+        if message.event.resource in dict(node.sides):
+            side = message.fold(node.side(message.event.resource))
+            self.facts = self.facts.replace(evolve(node.with_side(message.event.resource, side), fresh=False))
+
+    def _accept(self, answer: Answer, asked_at: float | None = None) -> None:
+        """A fresh look replaces the node's facts; events that came since it was asked for are folded in again."""
+        if answer.held is not None:
+            raise LeaseHeldError(_held_words(answer.held))
+        name = answer.facts.name
+        if answer.epoch is not None:
+            if self._epochs.get(name, answer.epoch) != answer.epoch:
+                raise LeaseHeldError(f"the lease of {name} was lost and taken again: another orchestrator has been at work; run again")
+            self._epochs[name] = answer.epoch
+        self._firewalls[name] = answer.firewall
+        self.facts = self.facts.replace(answer.facts)
+        since = asked_at if asked_at is not None else anyio.current_time()
+        recent = [(at, line) for at, line in self._recent.get(name, []) if at >= since]
+        self._recent[name] = recent
+        for _, line in recent:
+            self._apply(line)
+        if all(_alike(side, self.facts.node(name).side(resource)) for resource, side in answer.facts.sides):
+            self.facts = self.facts.replace(answer.facts)  # the look saw all of it already
+        self._measure()
+
+    def _answered(self, sent: Sent, asked_at: float) -> None:
+        keys = {step.key for step in sent.steps}
+        self.ledger = evolve(self.ledger, in_flight=self.ledger.in_flight - keys)
+        self._accept(sent.answer, asked_at)
+        for result in sent.answer.results:
+            self.watch.done(result.key, result.code, result.ended - result.began)
+            if result.code not in (0, 75, 76) and not _transient(result.text):
+                self._fail(result.key, f"exit {result.code}: {result.text or 'it said nothing'}")
+        for step in sent.steps:
+            if self._sends[step.key] >= MOST_SENDS:
+                last = next((result.text for result in sent.answer.results if result.key == step.key), sent.answer.facts.why)
+                self._fail(step.key, f"sent {MOST_SENDS} times, and no look shows that anything came of it; last said: {last or 'nothing'}")
+
+    def _fail(self, key: str, seen: str) -> None:
+        self.ledger = evolve(self.ledger, failed=(*self.ledger.failed, (key, seen)))
+
+    # -- what is told --------------------------------------------------------------------------------------------------
+
+    def _pair(self, resource: str) -> Pair:
+        wanted: Wanted = next(one for one in self.goal.resources if one.name == resource)
+        return Pair.of(self.facts, wanted, self.ledger)
+
+    def _observe_states(self) -> None:
+        """Journal and narrate every move of a machine, and say when the table does not know it."""
+        for wanted in self.goal.resources:
+            state = classify(self._pair(wanted.name))
+            before = self._states.get(wanted.name)
+            if state is before:
+                continue
+            self._states[wanted.name] = state
+            event = lawful(before, state) if before is not None else "seen"
+            self.journal.write({"kind": "moved", "run": self.run_id, "resource": wanted.name, "from": before.value if before else "",
+                                "to": state.value, "event": event or "", "surprise": event is None})
+            self.watch.moved(wanted.name, before, state, surprise=event is None)
+
+    def _measure(self) -> None:
+        """Progress of every resync, from both sides' counters, and whether it has stalled."""
+        now = anyio.current_time()
+        stalled = set()
+        for wanted in self.goal.resources:
+            pair = self._pair(wanted.name)
+            if classify(pair) not in (Resource.SYNCING, Resource.SYNC_STALLED):
+                self._progress.pop(wanted.name, None)
+                continue
+            left = max((side.out_of_sync or 0 for side in pair.sides), default=0)
+            size = max((side.size or 0 for side in pair.sides), default=0)
+            progress = self._progress.get(wanted.name, Progress()).seen(now, left, size)
+            self._progress[wanted.name] = progress
+            self.watch.progress(wanted.name, progress)
+            if progress.still_for(now) > wanted.stall_after:
+                stalled.add(wanted.name)
+        self.ledger = evolve(self.ledger, stalled=frozenset(stalled))
+
+
+def _alike(one: Side, other: Side) -> bool:
+    """The same in everything events tell, counters apart."""
+    return all(getattr(one, name) == getattr(other, name) for name in TOLD)
+
+
+TOLD = ("configured", "role", "disk", "connection", "replication", "peer_role", "peer_disk", "suspended")
+TRANSIENT = ("(-10)", "(-18)", "(-19)", "(-23)")
+"""State change errors of the kernel that a second try may get past: refused by peer, transient, concurrent, timeout."""
+
+
+def _transient(text: str) -> bool:
+    return any(code in text for code in TRANSIENT)
+
+
+def _held_words(held: Held) -> str:
+    return f"another orchestrator ({held.holder}) holds the lease of {held.node} for {held.left} s more"

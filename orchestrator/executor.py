@@ -1,0 +1,75 @@
+"""Steps to one node: rules once more, intent on disk, send, outcome on disk. Never retries; the engine looks and decides."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from attrs import frozen
+
+from orchestrator.drbd.steps import Sender
+from orchestrator.errors import RefusedError
+from orchestrator.journal import Journal
+from orchestrator.remote import Answer, Remote
+from states.facts import ClusterFacts
+from states.goal import DESTRUCTIVE, Goal, Refused, Step
+from states.invariants import judge
+
+
+@frozen
+class Sent:
+    """What one batch of steps came back with."""
+
+    node: str
+    steps: tuple[Step, ...]
+    answer: Answer
+
+
+class Executor:
+    """Sends steps under one lease. `run_id` makes operation ids unique between runs; it comes in as a value."""
+
+    def __init__(self, remote: Remote, journal: Journal, goal: Goal, holder: str, run_id: str) -> None:
+        self._remote = remote
+        self._journal = journal
+        self._goal = goal
+        self._holder = holder
+        self._run_id = run_id
+        self._count = 0
+
+    def _op_id(self, step: Step) -> str:
+        self._count += 1
+        return f"{self._run_id}-{self._count:03d}-{step.do.value}-{step.resource}"
+
+    async def send(
+        self, steps: tuple[Step, ...], facts: ClusterFacts, epoch: int, firewall: str, narrate: Callable[[Step], None]
+    ) -> Sent:
+        """Carry out steps of one node, in order, in one round trip. Raises RefusedError and JournalError before sending."""
+        node = steps[0].node
+        wanted = {one.name: one for one in self._goal.resources}
+        for step in steps:
+            violation = judge(facts, step, wanted[step.resource], self._goal)
+            if violation is not None:
+                raise RefusedError(Refused(violation.rule, f"{step.key} just before sending", violation.evidence, violation.remedy))
+        named = tuple((step, self._op_id(step)) for step in steps)
+        self._journal.write(*(self._intent(step, op) for step, op in named))
+        for step in steps:
+            narrate(step)
+        answer = await self._remote.act(node, named, Sender(self._remote.config, facts, firewall), self._holder, epoch)
+        self._journal.write(*(self._outcome(step, op, answer) for step, op in named))
+        return Sent(node, steps, answer)
+
+    def _intent(self, step: Step, op: str) -> dict[str, Any]:
+        return {
+            "kind": "intent", "run": self._run_id, "op": op, "key": step.key, "node": step.node, "row": step.event,
+            "effect": "destructive" if step.do in DESTRUCTIVE else "idempotent", "because": step.because, "expect": step.expect,
+        }
+
+    def _outcome(self, step: Step, op: str, answer: Answer) -> dict[str, Any]:
+        result = next((one for one in answer.results if one.key == step.key), None)
+        if result is None:
+            said = "not sent" if not answer.sent else "unknown"
+            return {"kind": "outcome", "run": self._run_id, "op": op, "key": step.key, "said": said, "why": answer.facts.why}
+        return {
+            "kind": "outcome", "run": self._run_id, "op": op, "key": step.key, "node": step.node, "said": "exited", "code": result.code,
+            "began": result.began, "ended": result.ended, "looked": answer.facts.ended, "text": result.text[-400:] if result.code else "",
+        }

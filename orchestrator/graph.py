@@ -1,0 +1,31 @@
+"""The state machines as diagrams, drawn from the tables and from nothing else; docs/machines.md is made of these."""
+
+from __future__ import annotations
+
+from states import layer, node, resource
+from states.table import Row
+from states.vocabulary import By
+
+MACHINES: dict[str, tuple[Row, ...]] = {"resource": resource.TABLE, "layer": layer.TABLE, "node": node.TABLE}
+
+
+def _rows(table: tuple[Row, ...], feared: bool) -> list[Row]:
+    return [row for row in table if feared or row.by is not By.FEARED]
+
+
+def as_mermaid(table: tuple[Row, ...], *, feared: bool = False) -> str:
+    """A Mermaid state diagram; GitHub draws it in Markdown. Waited-for moves are marked with (…)."""
+    lines = ["stateDiagram-v2"]
+    for row in _rows(table, feared):
+        label = row.event if row.by is By.US else f"({row.event})" if row.by is By.AWAITED else f"!{row.event}"
+        lines.append(f"    {row.source.value} --> {row.target.value}: {label}")
+    return "\n".join(lines) + "\n"
+
+
+def as_dot(table: tuple[Row, ...], *, feared: bool = False) -> str:
+    """A Graphviz digraph."""
+    style = {By.US: "solid", By.AWAITED: "dashed", By.FEARED: "dotted"}
+    lines = ["digraph machine {", "  rankdir=LR; node [shape=box, style=rounded, fontname=sans]; edge [fontname=sans, fontsize=10];"]
+    for row in _rows(table, feared):
+        lines.append(f'  {row.source.value} -> {row.target.value} [label="{row.event}", style={style[row.by]}];')
+    return "\n".join([*lines, "}"]) + "\n"

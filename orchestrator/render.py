@@ -1,0 +1,210 @@
+"""What people look at: plans, status tables, journals, and a run's progress. Colour and bars only on a terminal."""
+
+from __future__ import annotations
+
+import datetime
+import sys
+from types import TracebackType
+from typing import Any, Self, TextIO
+
+from rich.console import Console
+from rich.progress import BarColumn, TaskID, TextColumn
+from rich.progress import Progress as Bars
+from rich.table import Table
+from rich.text import Text
+
+from orchestrator.config import Config
+from orchestrator.journal import Intent, Record
+from states.facts import ClusterFacts, NodeFacts
+from states.goal import Ledger, Step
+from states.pair import Pair
+from states.plan import Plan, describe
+from states.progress import Progress
+from states.resource import classify
+from states.vocabulary import Layer, Resource
+
+GOOD = frozenset({Resource.DUAL_PRIMARY, Resource.PRIMARY, Resource.SECONDARY})
+BAD = frozenset({Resource.SPLIT_BRAIN, Resource.DIVERGED, Resource.UNRELATED, Resource.SUSPECT, Resource.FROZEN, Resource.UNKNOWN})
+
+
+def console(stream: TextIO) -> Console:
+    """A console that wraps nothing away when it is not a terminal."""
+    return Console(file=stream, width=None if stream.isatty() else 200, highlight=False, soft_wrap=not stream.isatty())
+
+
+def _style(state: Resource) -> str:
+    return "green" if state in GOOD else "bold red" if state in BAD else "yellow"
+
+
+def _size(kib: float | None) -> str:
+    """KiB for people."""
+    if kib is None:
+        return "?"
+    for unit, step in (("KiB", 1), ("MiB", 1024), ("GiB", 1024**2), ("TiB", 1024**3)):
+        if kib < step * 1024 or unit == "TiB":
+            return f"{kib / step:.0f} {unit}" if step == 1 else f"{kib / step:.1f} {unit}"
+    raise AssertionError
+
+
+# -- status ------------------------------------------------------------------------------------------------------------
+
+def draw_status(config: Config, facts: ClusterFacts, stream: TextIO) -> None:
+    """A table per cluster: each resource's state, then both sides."""
+    out = console(stream)
+    table = Table(title=f"cluster {config.cluster.name}", title_justify="left", title_style="bold")
+    for heading in ("resource", "state", "node", "role", "disk", "connection", "out of sync"):
+        table.add_column(heading)
+    for name in config.resource:
+        pair = Pair.of(facts, config.wanted(name), Ledger())
+        state = classify(pair)
+        for number, side in enumerate(pair.sides):
+            link = side.replication.value if side.connected and side.replication.value != "Established" else side.connection.value
+            table.add_row(
+                name if number == 0 else "", Text(state.value, _style(state)) if number == 0 else "", side.node,
+                side.role.value, side.disk.value, link, _size(side.out_of_sync),
+            )
+    out.print(table)
+    for name in config.resource:
+        pair = Pair.of(facts, config.wanted(name), Ledger())
+        if classify(pair) in BAD and not pair.unseen:
+            out.print(f"{name}: {pair.prediction.why}", style="red")
+        for side in pair.sides:
+            if side.trouble is not None:
+                out.print(f"{name} on {side.node}: the kernel says: {side.trouble.text}", style="red")
+    for node in facts.nodes:
+        _draw_node(node, out)
+
+
+def _draw_node(node: NodeFacts, out: Console) -> None:
+    if not node.reachable:
+        out.print(f"{node.name}: not seen: {node.why}", style="bold red")
+        return
+    for fact in node.layers:
+        if fact.state is not Layer.UP:
+            out.print(f"{node.name}: {fact.name} is {fact.state.value}: {fact.detail}", style="yellow")
+    for claim in node.claims:
+        if claim.code is None:
+            what = "is still running" if claim.running else "has no outcome"
+            out.print(f"{node.name}: {claim.step} of {claim.resource} ({claim.op_id}) {what}", style="yellow")
+
+
+# -- plan --------------------------------------------------------------------------------------------------------------
+
+def draw_plan(plan: Plan, stream: TextIO) -> None:
+    """The items in order, each with the numbers of those it needs and the reason for it."""
+    out = console(stream)
+    number = {item.key: place for place, item in enumerate(plan.items, 1)}
+    if not plan.items and plan.refused is None:
+        out.print("nothing to do")
+    if plan.items:
+        table = Table(box=None, pad_edge=False)
+        for heading in ("#", "after", "node", "what", "because"):
+            table.add_column(heading, justify="right" if heading == "#" else "left")
+        for item in plan.items:
+            after = ",".join(str(number[key]) for key in item.needs)
+            danger = bool(item.step and item.step.destructive)
+            words = f"{item.resource}: {item.what}" + (" (at most once)" if danger else "")
+            table.add_row(str(number[item.key]), after, item.node or "both", Text(words, "bold" if danger else ""), item.because)
+        out.print(table)
+    for warning in plan.warnings:
+        out.print(f"warning: {warning}", style="yellow")
+
+
+# -- journal -----------------------------------------------------------------------------------------------------------
+
+def draw_journal(records: tuple[Record, ...], unfinished: tuple[Intent, ...], stream: TextIO) -> None:
+    """One line a record; intents without an outcome again at the end."""
+    out = console(stream)
+    for record in records:
+        at = datetime.datetime.fromtimestamp(record["at"], datetime.UTC).strftime("%Y-%m-%d %H:%M:%S")
+        out.print(f"{at}  {_words(record)}")
+    for intent in unfinished:
+        out.print(f"intent without outcome: {intent.key} ({intent.op}) on {intent.node}", style="bold yellow")
+
+
+def _words(record: Record) -> str:
+    match record["kind"]:
+        case "run":
+            return f"run {record['run']}: {record['goal']}"
+        case "intent":
+            return f"  intent   {record['key']} ({record['effect']}): {record['because']}"
+        case "outcome" if record["said"] == "exited":
+            told = f": {record['text']}" if record.get("text") else ""
+            return f"  outcome  {record['key']}: exit {record['code']} after {record['ended'] - record['began']:.2f} s on the node{told}"
+        case "outcome":
+            return f"  outcome  {record['key']}: {record['said']}: {record['why']}"
+        case "moved":
+            mark = " (no row of the table: a surprise)" if record["surprise"] else f" ({record['event']})"
+            return f"  moved    {record['resource']}: {record['from'] or '-'} -> {record['to']}{mark}"
+        case "awaits":
+            return f"  awaits   {record['event']} {record['resource']}"
+        case "came":
+            return f"  came     {record['event']} {record['resource']} after {record['waited']:.2f} s"
+        case _:
+            return f"end {record['run']}: {record['said']}"
+
+
+# -- a run -------------------------------------------------------------------------------------------------------------
+
+class Screen:
+    """A `Watch` that writes to stderr: a line per event, and a bar while blocks are copied (on a terminal)."""
+
+    def __init__(self, *, quiet: bool, log: Any) -> None:
+        self._out = console(sys.stderr)
+        self._quiet = quiet
+        self._log = log
+        self._bars: Bars | None = None
+        self._tasks: dict[str, TaskID] = {}
+        self._told: dict[str, int] = {}
+
+    def __enter__(self) -> Self:
+        if self._out.is_terminal and not self._quiet:
+            self._bars = Bars(TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[words]}"), console=self._out,
+                              transient=True)
+            self._bars.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self._bars is not None:
+            self._bars.stop()
+
+    def _say(self, text: str, style: str = "") -> None:
+        if not self._quiet:
+            self._out.print(text, style=style)
+
+    def step(self, step: Step) -> None:
+        """See Watch."""
+        self._log.info("step", key=step.key, because=step.because)
+        self._say(f"  {step.node}: {step.resource}: {describe(step)}: {step.because}")
+
+    def done(self, key: str, code: int, seconds: float) -> None:
+        """See Watch."""
+        self._log.info("done", key=key, code=code, seconds=round(seconds, 2))
+        if code:
+            self._say(f"  {key}: exit {code}", "yellow")
+
+    def moved(self, resource: str, before: Resource | None, after: Resource, *, surprise: bool) -> None:
+        """See Watch."""
+        self._log.info("moved", resource=resource, before=before.value if before else None, after=after.value, surprise=surprise)
+        words = f"{resource}: {before.value + ' -> ' if before else ''}{after.value}"
+        self._say(words + (" (unexpected)" if surprise else ""), _style(after))
+        if after is not Resource.SYNCING and resource in self._tasks and self._bars is not None:
+            self._bars.remove_task(self._tasks.pop(resource))
+
+    def progress(self, resource: str, progress: Progress) -> None:
+        """See Watch."""
+        rate = f"{progress.rate / 1024:.0f} MiB/s" if progress.rate else "- MiB/s"
+        eta = f"ETA {progress.eta:.0f} s" if progress.eta is not None else "ETA ?"
+        words = f"{progress.percent:.0f} %, {_size(progress.left)} left, {rate}, {eta}"
+        if self._bars is not None:
+            if resource not in self._tasks:
+                self._tasks[resource] = self._bars.add_task(f"{resource}: copying", total=100, words="")
+            self._bars.update(self._tasks[resource], completed=progress.percent, words=words)
+        elif int(progress.percent) // 10 != self._told.get(resource, -1):
+            self._told[resource] = int(progress.percent) // 10
+            self._say(f"{resource}: copying: {words}")
+
+    def note(self, text: str) -> None:
+        """See Watch."""
+        self._log.info("note", text=text)
+        self._say(text, "yellow")
