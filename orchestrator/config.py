@@ -13,7 +13,7 @@ from typing import Any
 import cattrs
 from attrs import Factory, field, fields, frozen
 from cattrs.errors import ClassValidationError, ForbiddenExtraKeysError
-from cattrs.gen import make_dict_structure_fn, override
+from cattrs.gen import make_dict_structure_fn
 
 from orchestrator.errors import ConfigError
 from states.goal import Direction, Goal, Wanted
@@ -187,8 +187,7 @@ def _converter() -> cattrs.Converter:
         converter.register_structure_hook(kind, _strict(kind))
     converter.register_structure_hook(Path, lambda value, _: value)
     for section in (ClusterSection, SshSection, NodeSection, ResyncSection, ResourceSection, Config):
-        names = {one.name: override() for one in fields(section)}
-        converter.register_structure_hook(section, make_dict_structure_fn(section, converter, _cattrs_forbid_extra_keys=True, **names))
+        converter.register_structure_hook(section, make_dict_structure_fn(section, converter, _cattrs_forbid_extra_keys=True))
     return converter
 
 
@@ -197,8 +196,8 @@ def _first(error: BaseException, at: str = "") -> str:
     if isinstance(error, ClassValidationError | cattrs.errors.IterableValidationError):
         inner = error.exceptions[0]
         note = " ".join(getattr(inner, "__notes__", []))
-        attribute = re.search(r"attribute (\w+)", note) or re.search(r"key '?([^' @]+)'?", note) or re.search(r"@ (?:index|key) '?([^' ]+)", note)
-        name = attribute.group(1) if attribute else ""
+        places = (re.search(pattern, note) for pattern in (r"attribute (\w+)", r"key '?([^' @]+)'?", r"@ (?:index|key) '?([^' ]+)"))
+        name = next((place[1] for place in places if place), "")
         return _first(inner, f"{at}.{name}" if at and name else at or name)
     if isinstance(error, ForbiddenExtraKeysError):
         extra = sorted(error.extra_fields)[0]
@@ -239,38 +238,47 @@ def _node_problems(config: Config) -> list[str]:
 
 
 def _resource_problems(config: Config, name: str, section: ResourceSection) -> list[str]:
-    found = []
     if not NAME.fullmatch(name):
-        found.append(": letters, digits, . _ - were expected in the name")
-    for node in section.disks:
-        if node not in config.node:
-            found.append(f"disks.{node}: no such node; nodes are {', '.join(config.names)}")
+        return [": letters, digits, . _ - were expected in the name"]
+    return [*_disk_problems(config, name, section), *_net_problems(section), *_rate_problems(section)]
+
+
+def _disk_problems(config: Config, name: str, section: ResourceSection) -> list[str]:
+    found = [f"disks.{node}: no such node; nodes are {', '.join(config.names)}" for node in section.disks if node not in config.node]
     for node in config.names:
         device = config.disk_of(name, node)
         if not device:
             found.append(f"disks: no device for node {node} (give `disk` for all nodes, or one line per node)")
         elif not re.fullmatch(r"/dev/[A-Za-z0-9_./:+-]+", device):
             found.append(f"disk: {device!r} is not a device path below /dev")
+    return found
+
+
+def _net_problems(section: ResourceSection) -> list[str]:
+    found = []
     if section.primaries not in (0, 1, 2):
         found.append(f"primaries: 0, 1 or 2 was expected, found {section.primaries}")
-    if section.primaries == 2 and section.protocol != "C":
-        found.append(f'protocol: two Primaries need "C", found {section.protocol!r}')
     if section.protocol not in ("A", "B", "C"):
         found.append(f'protocol: "A", "B" or "C" was expected, found {section.protocol!r}')
+    elif section.primaries == 2 and section.protocol != "C":
+        found.append(f'protocol: two Primaries need "C", found {section.protocol!r}')
     for policy in POLICIES:
         value = dict(net_settings(section))[policy]
         if AfterSplit.read(value) is AfterSplit.UNKNOWN:
             found.append(f"{policy.replace('-', '_')}: {value!r} is no policy of drbd.conf(5)")
-    discards = discarding_policies(net_settings(section))
+    discards = sorted(discarding_policies(net_settings(section)))
     if discards and not section.accept_auto_discard:
-        key, value = sorted(discards)[0]
+        key, value = discards[0]
         found.append(f'{key.replace("-", "_")}: {value!r} discards data by itself; write "disconnect", or accept_auto_discard = true')
-    for key in ("rate", "c_max_rate", "c_min_rate", "c_fill_target"):
-        if not SIZE.fullmatch(getattr(section.resync, key)):
-            found.append(f'resync.{key}: a number with K, M or G was expected, found {getattr(section.resync, key)!r}')
     if any(character in section.shared_secret for character in '"\n\\') or len(section.shared_secret) > 64:
         found.append("shared_secret: at most 64 characters without quotes were expected")
     return found
+
+
+def _rate_problems(section: ResourceSection) -> list[str]:
+    rates = {key: getattr(section.resync, key) for key in ("rate", "c_max_rate", "c_min_rate", "c_fill_target")}
+    bad = {key: rate for key, rate in rates.items() if not SIZE.fullmatch(rate)}
+    return [f"resync.{key}: a number with K, M or G was expected, found {rate!r}" for key, rate in bad.items()]
 
 
 def _clashes(config: Config) -> list[str]:

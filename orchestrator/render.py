@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import sys
 from types import TracebackType
 from typing import Any, Self, TextIO
@@ -116,7 +116,7 @@ def draw_journal(records: tuple[Record, ...], unfinished: tuple[Intent, ...], st
     """One line a record; intents without an outcome again at the end."""
     out = console(stream)
     for record in records:
-        at = datetime.datetime.fromtimestamp(record["at"], datetime.UTC).strftime("%Y-%m-%d %H:%M:%S")
+        at = dt.datetime.fromtimestamp(record["at"], dt.UTC).strftime("%Y-%m-%d %H:%M:%S")
         out.print(f"{at}  {_words(record)}")
     for intent in unfinished:
         out.print(f"intent without outcome: {intent.key} ({intent.op}) on {intent.node}", style="bold yellow")

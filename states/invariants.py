@@ -76,7 +76,7 @@ def _no_create_md(asked: Asked) -> tuple[str, str] | None:
 def _no_force_primary(asked: Asked) -> tuple[str, str] | None:
     pair = asked.pair
     if not blank_pair(pair):
-        return "a side holds data that was once good, or its identifiers are unknown", "only two just-created sides are declared good by force"
+        return "a side holds data that was once good, or its identifiers are unknown", "only two just-created sides may be forced"
     if any(side.disk is not DiskState.INCONSISTENT for side in pair.sides):
         return f"disks are {pair.sides[0].disk.value}/{pair.sides[1].disk.value}", "only Inconsistent/Inconsistent may be forced"
     if pair.primaries:
@@ -151,7 +151,8 @@ def _no_lvm_under_drbd(asked: Asked) -> tuple[str, str] | None:
 def _promote_up_to_date(asked: Asked) -> tuple[str, str] | None:
     if asked.side.disk is DiskState.UP_TO_DATE and asked.pair.met:
         return None
-    return f"its disk is {asked.side.disk.value}, the link {asked.side.connection.value}", "wait until both sides are connected and UpToDate"
+    seen = f"its disk is {asked.side.disk.value}, the link {asked.side.connection.value}"
+    return seen, "wait until both sides are connected and UpToDate"
 
 
 def _dual_primary_gate(asked: Asked) -> tuple[str, str] | None:
@@ -163,7 +164,8 @@ def _dual_primary_gate(asked: Asked) -> tuple[str, str] | None:
         running = dict(side.running)
         for name, needed in (("allow-two-primaries", "yes"), ("protocol", "C")):
             if running.get(name) != needed:
-                return f"{name} is {running.get(name, 'not set')!r} in the running kernel of {side.node}", f"two Primaries need {name} {needed}"
+                seen = f"{name} is {running.get(name, 'not set')!r} in the running kernel of {side.node}"
+                return seen, f"two Primaries need {name} {needed}"
     if wanted.fencing == "dont-care" and not wanted.accept_no_fencing:
         return "no fencing is configured: a lost link would become split brain", "configure fencing, or write accept_no_fencing = true"
     return None
@@ -172,7 +174,8 @@ def _dual_primary_gate(asked: Asked) -> tuple[str, str] | None:
 def _unknown_is_not_down(asked: Asked) -> tuple[str, str] | None:
     for name in asked.wanted.nodes:
         if not asked.facts.node(name).reachable:
-            return f"{name} could not be seen: {asked.facts.node(name).why}", f"make {name} reachable; it counts as Primary until it is fenced"
+            seen = f"{name} could not be seen: {asked.facts.node(name).why}"
+            return seen, f"make {name} reachable; it counts as Primary until it is fenced"
     return None if asked.peer.role is not Role.UNKNOWN else (f"the role of {asked.peer.node} is unknown", "look again: orchestrate status")
 
 

@@ -19,7 +19,7 @@ from states.vocabulary import Layer, Node, Resource
 TABLES: dict[type[Enum], tuple[Row, ...]] = {Resource: resource.TABLE, Layer: layer.TABLE, Node: node.TABLE}
 
 
-class UnlawfulMove(Exception):
+class UnlawfulMoveError(Exception):
     """A machine was asked for a move its table does not have."""
 
     def __init__(self, state: Enum, event: str) -> None:
@@ -46,15 +46,15 @@ def _machine(states: type[Enum]) -> Any:
 
 
 def advance(state: Enum, event: str) -> Enum:
-    """Where `event` leads from `state`. Raises UnlawfulMove if the table has no such row."""
+    """Where `event` leads from `state`. Raises UnlawfulMoveError if the table has no such row."""
     holder = _Holder(state)
     machine = _machine(type(state))
     if event not in machine.events:
-        raise UnlawfulMove(state, event)
+        raise UnlawfulMoveError(state, event)
     try:
         machine.events[event].trigger(holder)
     except MachineError as error:
-        raise UnlawfulMove(state, event) from error
+        raise UnlawfulMoveError(state, event) from error
     return holder.state
 
 

@@ -116,6 +116,7 @@ def classify(pair: Pair) -> Resource:
 # -- which row, where a state has several ------------------------------------------------------------------------------
 
 def _nobody(pair: Pair) -> bool:
+    """Nobody is Primary. Only then may a side go: between two Primaries a disconnect rotates the identifiers (8.4)."""
     return not pair.primaries
 
 
@@ -127,9 +128,8 @@ def _both(pair: Pair) -> bool:
     return len(pair.primaries) == 2
 
 
-def _idle_side(pair: Pair) -> bool:
-    """Nobody is Primary: a side may go. Between two Primaries a disconnect rotates the identifiers (8.4)."""
-    return not pair.primaries
+def _serving(pair: Pair) -> bool:
+    return bool(pair.primaries)
 
 
 def _waits(pair: Pair) -> bool:
@@ -162,94 +162,96 @@ def _not_skip(pair: Pair) -> bool:
     return not pair.wanted.skip_initial_sync
 
 
-def _all(*conditions: Callable[[Pair], bool]) -> Callable[[Pair], bool]:
-    return lambda pair: all(condition(pair) for condition in conditions)
+def _back_same(pair: Pair) -> bool:
+    return _waits(pair) and _same(pair)
+
+
+def _back_behind(pair: Pair) -> bool:
+    return _waits(pair) and _will_sync(pair)
 
 
 US, AWAITED, FEARED = By.US, By.AWAITED, By.FEARED
 UP, DOWN = Direction.UP, Direction.DOWN
-BASE = ("config", "module")
-NO_DISCARD = ("look-before-connect", "no-auto-discard", "same-settings")
+BASE, BOOT, PORT = ("config", "module"), ("config", "module", "boot"), ("port",)
+NEW = ("no-create-md",)
+ALONE = ("no-lvm-under-drbd", "no-auto-discard")
+MEET = ("look-before-connect", "no-auto-discard", "same-settings")
+FORCE = ("no-force-primary",)
+ZEROS = ("no-force-primary", "skip-only-zeros")
+GOOD = ("promote-up-to-date",)
 DUAL = ("dual-primary-gate", "unknown-is-not-down")
 
-TABLE: tuple[Row, ...] = (
-    #   event              from            to               by    step                on          which, rules, needs
-    Row("create_metadata", S.UNCONFIGURED, S.DOWN,          US,   Do.CREATE_METADATA, On.EACH,    None, ("no-create-md",), BASE,
-        because="the device is blank and becomes one side of the resource", way=UP),
-    Row("attach",          S.DOWN,         S.ATTACHED,      US,   Do.ATTACH,          On.EACH,    None, ("no-lvm-under-drbd", "no-auto-discard"),
-        (*BASE, "boot"), because="identifiers and dirty blocks are read before anything connects", way=UP),
-    Row("connect",         S.ATTACHED,     S.CONNECTING,    US,   Do.CONNECT,         On.LACKING, None, NO_DISCARD, ("port",),
-        because="the identifiers of both sides were compared: the handshake discards nothing", way=UP),
-    Row("reconnect",       S.STAND_ALONE,  S.CONNECTING,    US,   Do.CONNECT,         On.LACKING, None, NO_DISCARD, ("port",),
-        because="the identifiers of both sides were compared: the handshake discards nothing", way=UP),
-    Row("rejoin",          S.DEGRADED,     S.CONNECTING,    US,   Do.CONNECT,         On.LACKING, _silent, NO_DISCARD, ("port",),
-        because="one side serves alone, and the handshake discards nothing", way=UP),
-    Row("peer_found_blank",  S.CONNECTING, S.INCONSISTENT,  AWAITED, when=_blank, deadline=60, because="both sides are just created"),
-    Row("peer_found_same",   S.CONNECTING, S.SECONDARY,     AWAITED, when=_same, deadline=60, because="both sides hold the same data"),
-    Row("peer_found_behind", S.CONNECTING, S.SYNCING,       AWAITED, when=_will_sync, deadline=60, because="one side is older and catches up"),
-    Row("peer_back",       S.DEGRADED,     S.PRIMARY,       AWAITED, when=_all(_waits, _same), deadline=60, because="both sides hold the same data"),
-    Row("peer_back_behind", S.DEGRADED,    S.SYNCING,       AWAITED, when=_all(_waits, _will_sync), deadline=60,
-        because="one side is older and catches up"),
-    Row("first_sync",      S.INCONSISTENT, S.SYNCING,       US,   Do.FORCE_PRIMARY,   On.ONE,     _not_skip, ("no-force-primary",),
-        because="both sides are just created: one is declared good and copied to the other", way=UP),
-    Row("skip_first_sync", S.INCONSISTENT, S.SECONDARY,     US,   Do.CLEAR_BITMAP,    On.ONE,     _skip, ("no-force-primary", "skip-only-zeros"),
-        because="both devices read as zeros throughout: there is nothing to copy", way=UP),
-    Row("synced",          S.SYNCING,      S.SECONDARY,     AWAITED, when=_nobody, because="blocks are copied until none is out of sync"),
-    Row("synced_serving",  S.SYNCING,      S.PRIMARY,       AWAITED, when=_one, because="blocks are copied until none is out of sync"),
-    Row("synced_dual",     S.SYNCING,      S.DUAL_PRIMARY,  AWAITED, when=_both, because="blocks are copied until none is out of sync"),
-    Row("moves_again",     S.SYNC_STALLED, S.SYNCING,       AWAITED, deadline=60, because="the copying has stopped and may go on"),
-    Row("settled",         S.SUSPECT,      S.SECONDARY,     AWAITED, deadline=5, because="both sides were not looked at in the same instant"),
-    Row("promote",         S.SECONDARY,    S.PRIMARY,       US,   Do.PROMOTE,         On.ONE,     None, ("promote-up-to-date",),
-        because="both sides are UpToDate", way=UP),
-    Row("promote_peer",    S.PRIMARY,      S.DUAL_PRIMARY,  US,   Do.PROMOTE,         On.OTHER,   None, DUAL,
-        because="connected, both UpToDate, two Primaries wanted and allowed on both", way=UP),
+_TAKE = "blank: it becomes one side of the resource"
+_READ = "identifiers and dirty blocks are read before anything connects"
+_MEET = "both sides' identifiers were compared: the handshake discards nothing"
+_BOTH_NEW = "both sides are just created"
+_SAME = "both sides hold the same data"
+_BEHIND = "one side is older and catches up"
+_FIRST = "both sides are just created: one is declared good and copied to the other"
+_ZERO = "both devices read as zeros throughout: there is nothing to copy"
+_COPY = "blocks are copied until none is out of sync"
+_GATE = "connected, both UpToDate, two Primaries wanted and allowed on both"
+_LINK = "nobody may be Primary when the link goes"
+
+PLANNED: tuple[Row, ...] = (
+    #   event               from            to              by       step                on            when       rules  layers  s
+    Row("create_metadata",  S.UNCONFIGURED, S.DOWN,         US,      Do.CREATE_METADATA, On.EACH,      None,      NEW,   BASE, None, _TAKE, UP),
+    Row("attach",           S.DOWN,         S.ATTACHED,     US,      Do.ATTACH,          On.EACH,      None,      ALONE, BOOT, None, _READ, UP),
+    Row("connect",          S.ATTACHED,     S.CONNECTING,   US,      Do.CONNECT,         On.LACKING,   None,      MEET,  PORT, None, _MEET, UP),
+    Row("reconnect",        S.STAND_ALONE,  S.CONNECTING,   US,      Do.CONNECT,         On.LACKING,   None,      MEET,  PORT, None, _MEET, UP),
+    Row("rejoin",           S.DEGRADED,     S.CONNECTING,   US,      Do.CONNECT,         On.LACKING,   _silent,   MEET,  PORT, None, _MEET, UP),
+    Row("peer_found_blank", S.CONNECTING,   S.INCONSISTENT, AWAITED, None,               On.NOBODY,    _blank,    MEET,  (),   60,   _BOTH_NEW),
+    Row("peer_found_same",  S.CONNECTING,   S.SECONDARY,    AWAITED, None,               On.NOBODY,    _same,     MEET,  (),   60,   _SAME),
+    Row("peer_found_behind", S.CONNECTING,  S.SYNCING,      AWAITED, None,               On.NOBODY,    _will_sync, MEET, (),   60,   _BEHIND),
+    Row("peer_back",        S.DEGRADED,     S.PRIMARY,      AWAITED, None,               On.NOBODY,    _back_same, MEET, (),   60,   _SAME),
+    Row("peer_back_behind", S.DEGRADED,     S.SYNCING,      AWAITED, None,               On.NOBODY,    _back_behind, MEET, (), 60,   _BEHIND),
+    Row("first_sync",       S.INCONSISTENT, S.SYNCING,      US,      Do.FORCE_PRIMARY,   On.ONE,       _not_skip, FORCE, (),   None, _FIRST, UP),
+    Row("skip_first_sync",  S.INCONSISTENT, S.SECONDARY,    US,      Do.CLEAR_BITMAP,    On.ONE,       _skip,     ZEROS, (),   None, _ZERO, UP),
+    Row("synced",           S.SYNCING,      S.SECONDARY,    AWAITED, None,               On.NOBODY,    _nobody,   (),    (),   None, _COPY),
+    Row("synced_serving",   S.SYNCING,      S.PRIMARY,      AWAITED, None,               On.NOBODY,    _one,      (),    (),   None, _COPY),
+    Row("synced_dual",      S.SYNCING,      S.DUAL_PRIMARY, AWAITED, None,               On.NOBODY,    _both,     (),    (),   None, _COPY),
+    Row("moves_again",      S.SYNC_STALLED, S.SYNCING,      AWAITED, None,               On.NOBODY,    None,      (),    (),   60,   "the copying has stopped"),
+    Row("settled",          S.SUSPECT,      S.SECONDARY,    AWAITED, None,               On.NOBODY,    None,      (),    (),   5,    "the two looks were not simultaneous"),
+    Row("promote",          S.SECONDARY,    S.PRIMARY,      US,      Do.PROMOTE,         On.ONE,       None,      GOOD,  (),   None, "both sides are UpToDate", UP),
+    Row("promote_peer",     S.PRIMARY,      S.DUAL_PRIMARY, US,      Do.PROMOTE,         On.OTHER,     None,      DUAL,  (),   None, _GATE, UP),
     # going down: both become Secondary before either disconnects
-    Row("demote_dual",     S.DUAL_PRIMARY, S.SECONDARY,     US,   Do.DEMOTE,          On.PRIMARIES, because="nobody may be Primary when the link goes", way=DOWN),
-    Row("demote",          S.PRIMARY,      S.SECONDARY,     US,   Do.DEMOTE,          On.PRIMARIES, because="nobody may be Primary when the link goes", way=DOWN),
+    Row("demote_dual",      S.DUAL_PRIMARY, S.SECONDARY,    US,      Do.DEMOTE,          On.PRIMARIES, None,      (),    (),   None, _LINK, DOWN),
+    Row("demote",           S.PRIMARY,      S.SECONDARY,    US,      Do.DEMOTE,          On.PRIMARIES, None,      (),    (),   None, _LINK, DOWN),
     *(
-        Row(f"demote_{state.name.lower()}", state, state,   US,   Do.DEMOTE,          On.PRIMARIES, when=lambda pair: bool(pair.primaries),
-            because="nobody may be Primary when the disk goes", way=DOWN)
+        Row(f"demote_{state.name.lower()}", state, state,   US,      Do.DEMOTE,          On.PRIMARIES, _serving,  (),    (),   None, _LINK, DOWN)
         for state in (S.DEGRADED, S.SPLIT_BRAIN, S.DIVERGED, S.UNRELATED, S.STAND_ALONE, S.SUSPECT)
     ),
     *(
-        Row(f"take_down_{state.name.lower()}", state, S.DOWN, US, Do.TAKE_DOWN,       On.EACH,    _idle_side, because="nobody is Primary", way=DOWN)
+        Row(f"take_down_{state.name.lower()}", state, S.DOWN, US,    Do.TAKE_DOWN,       On.EACH,      _nobody,   (),    (),   None, "nobody is Primary", DOWN)
         for state in (S.SECONDARY, S.CONNECTING, S.ATTACHED)
     ),
-    # what is lawful, and never planned on
-    Row("link_lost",       S.DUAL_PRIMARY, S.DEGRADED,      FEARED),
-    Row("link_lost_one",   S.PRIMARY,      S.DEGRADED,      FEARED),
-    Row("link_lost_idle",  S.SECONDARY,    S.CONNECTING,    FEARED),
-    Row("link_lost_sync",  S.SYNCING,      S.DEGRADED,      FEARED),
-    Row("sync_lost",       S.SYNCING,      S.CONNECTING,    FEARED),
-    Row("stalled",         S.SYNCING,      S.SYNC_STALLED,  FEARED),
-    Row("fell_silent",     S.CONNECTING,   S.STAND_ALONE,   FEARED),
-    *(
-        Row(f"{event}_{state.name.lower()}", state, target, FEARED)
-        for event, target in (
-            ("split_seen", S.SPLIT_BRAIN), ("refused_seen", S.DIVERGED), ("unrelated_seen", S.UNRELATED),
-        )
-        for state in (S.DOWN, S.ATTACHED, S.CONNECTING, S.DEGRADED, S.STAND_ALONE)
-    ),
-    *(Row(f"split_{state.name.lower()}", state, S.SPLIT_BRAIN, FEARED) for state in (S.DUAL_PRIMARY, S.PRIMARY)),
-    *(Row(f"doubted_{state.name.lower()}", state, S.SUSPECT, FEARED) for state in (S.SECONDARY, S.PRIMARY, S.DUAL_PRIMARY)),
-    *(Row(f"frozen_{state.name.lower()}", state, S.FROZEN, FEARED) for state in (S.PRIMARY, S.DUAL_PRIMARY, S.DEGRADED)),
-    *(
-        Row(f"lost_sight_{state.name.lower()}", state, S.UNKNOWN, FEARED)
-        for state in S if state is not S.UNKNOWN
-    ),
-    *(
-        Row(f"seen_{state.name.lower()}", S.UNKNOWN, state, FEARED)
-        for state in S if state is not S.UNKNOWN
-    ),
-    *(Row(f"thawed_{state.name.lower()}", S.FROZEN, state, FEARED) for state in (S.PRIMARY, S.DUAL_PRIMARY, S.DEGRADED)),
-    *(
-        Row(f"disk_lost_{state.name.lower()}", state, S.DOWN, FEARED)
-        for state in (S.SECONDARY, S.PRIMARY, S.DUAL_PRIMARY, S.SYNCING)
-    ),
-    *(
-        Row(f"mended_{state.name.lower()}", state, S.CONNECTING, FEARED)
-        for state in (S.SPLIT_BRAIN, S.DIVERGED, S.UNRELATED)
-    ),
+)
+
+DISKS_UP = (S.DOWN, S.ATTACHED, S.CONNECTING, S.DEGRADED, S.STAND_ALONE)
+SERVING = (S.PRIMARY, S.DUAL_PRIMARY)
+HEALTHY = (S.SECONDARY, *SERVING)
+PARTED = (S.SPLIT_BRAIN, S.DIVERGED, S.UNRELATED)
+SEEN = tuple(state for state in S if state is not S.UNKNOWN)
+
+FEARS: tuple[tuple[str, tuple[Resource, ...], tuple[Resource, ...]], ...] = (
+    # event (each pair of states becomes a row)   from                                  to
+    ("link_lost",                                 (*SERVING, S.SYNCING),                (S.DEGRADED,)),
+    ("link_lost_idle",                            (S.SECONDARY, S.SYNCING, S.INCONSISTENT), (S.CONNECTING,)),
+    ("stalled",                                   (S.SYNCING,),                         (S.SYNC_STALLED,)),
+    ("fell_silent",                               (S.CONNECTING,),                      (S.STAND_ALONE,)),
+    ("parted",                                    (*DISKS_UP, *HEALTHY),                PARTED),
+    ("doubted",                                   HEALTHY,                              (S.SUSPECT,)),
+    ("frozen",                                    (*SERVING, S.DEGRADED),               (S.FROZEN,)),
+    ("thawed",                                    (S.FROZEN,),                          (*SERVING, S.DEGRADED)),
+    ("disk_lost",                                 (*HEALTHY, S.SYNCING),                (S.DOWN,)),
+    ("mended",                                    PARTED,                               (S.CONNECTING, S.ATTACHED, S.SYNCING)),
+    ("lost_sight",                                SEEN,                                 (S.UNKNOWN,)),
+    ("seen",                                      (S.UNKNOWN,),                         SEEN),
+)
+
+TABLE: tuple[Row, ...] = PLANNED + tuple(
+    Row(f"{event}_{source.name.lower()}_{target.name.lower()}", source, target, FEARED)
+    for event, sources, targets in FEARS for source in sources for target in targets if source is not target
 )
 
 

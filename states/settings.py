@@ -39,8 +39,12 @@ def differing(wanted: Settings, running: Settings) -> Iterator[tuple[str, str, s
     for name, default in AGREED.items():
         ours, theirs = want.get(name, default), run.get(name, default)
         if ours != theirs:
-            yield (name, *(("(set)" if value else "(none)") if name == "shared-secret" and not (ours and theirs) else
-                           "(another secret)" if name == "shared-secret" else value for value in (ours, theirs)))
+            yield (name, *_hidden(ours, theirs)) if name == "shared-secret" else (name, ours, theirs)
+
+
+def _hidden(ours: str, theirs: str) -> tuple[str, str]:
+    """Two secrets that differ, without showing them."""
+    return ("one secret", "another secret") if ours and theirs else ("set" if ours else "none", "set" if theirs else "none")
 
 
 def discarding_policies(settings: Settings) -> set[tuple[str, str]]:

@@ -30,7 +30,8 @@ class Row:
     """From `source`, `event` leads to `target`; `by` says who causes it.
 
     `step` is what we send when it is us. `when` picks between rows of one source (it never refuses); `rules` name the
-    invariants that may refuse. `way`: the row belongs to going up or to going down only. `layers` must be Up on the step's node first. `deadline` (seconds) bounds an awaited row.
+    invariants that may refuse. `way`: the row belongs to going up or to going down only. `layers` must be Up on the
+    step's node first. `deadline` (seconds) bounds an awaited row.
     """
 
     event: str

@@ -67,12 +67,9 @@ def apply(event: Event, side: Side) -> Side:
     """The side after this event. Helper calls and paths change nothing."""
     if event.action in ("call", "response", "rename"):
         return side
-    before = side
-    if event.action == "destroy":
-        side = _ENDERS.get(event.kind, _same)(side)
-    else:
-        side = _READERS.get(event.kind, _unread)(event, side)
-    return evolve(side, identifiers=None) if _may_have_rotated(before, side) else side
+    ended = event.action == "destroy"
+    after = _ENDERS.get(event.kind, _same)(side) if ended else _READERS.get(event.kind, _unread)(event, side)
+    return evolve(after, identifiers=None) if _may_have_rotated(side, after) else after
 
 
 CALM = frozenset({ReplicationState.OFF, ReplicationState.ESTABLISHED, ReplicationState.UNKNOWN})

@@ -69,7 +69,9 @@ def _accepts_peer(line: str, peer: str, port: int) -> bool:
     dport = re.search(r"--dports? (\S+)", line)
     narrow = re.search(r" (-i|-m state|-m conntrack|--sport|--ctstate) ", line) is not None
     ours = source is None or source[1].split("/")[0] == peer
-    return ours and not narrow and "! " not in line and ((dport is None and "-p " not in line) or (dport is not None and _in(dport[1], port)))
+    if not ours or narrow or "! " in line:
+        return False
+    return _in(dport[1], port) if dport is not None else "-p " not in line
 
 
 def _may_match(line: str, peer: str, port: int) -> bool:

@@ -163,18 +163,18 @@ def _statements(text: str) -> dict[str, str]:
     path: list[str] = []
     words: list[str] = []
     found: dict[str, str] = {}
-    for token in tokens(text):
-        if token == "{":
+    for word in tokens(text):
+        if word == "{":
             path.append(" ".join(words))
             words = []
-        elif token == "}":
+        elif word == "}":
             path, words = path[:-1], []
-        elif token == ";":
+        elif word == ";":
             if words:
                 found["/".join((*path[1:], words[0]))] = " ".join(words[1:]) or "yes"
             words = []
         else:
-            words.append(token)
+            words.append(word)
     return found
 
 
@@ -222,7 +222,8 @@ def _contents(side: Side, text: str) -> Side:
         return side
     if zeros[1] in ("all", "sampled"):
         return evolve(side, contents=Contents.ZEROS if zeros[1] == "all" else Contents.BLANK)
-    return evolve(side, contents=Contents.DATA, signature=f"it does not read as zeros ({zeros[1].removeprefix('not').strip() or 'somewhere'})")
+    where = zeros[1].removeprefix("not").strip() or "somewhere"
+    return evolve(side, contents=Contents.DATA, signature=f"it does not read as zeros ({where})")
 
 
 def read_show(text: str) -> Settings:
