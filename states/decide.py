@@ -214,11 +214,11 @@ def _send(goal: Goal, facts: ClusterFacts, ledger: Ledger, wanted: Wanted, rows:
         failed = _failed(ledger, step)
         if failed is not None:
             return failed
-        if goal.direction is Direction.UP and any(node.layer(name).state is not Layer.UP for name in row.layers if name in wanted.layers):
-            continue
         violation = judge(facts, step, wanted, goal, row.rules)
         if violation is not None:
             return _refusal(step, violation)
+        if goal.direction is Direction.UP and any(node.layer(name).state is not Layer.UP for name in row.layers if name in wanted.layers):
+            continue
         ready.append(step)
     if ready:
         return Steps(tuple(ready))
@@ -236,7 +236,7 @@ def _wait(goal: Goal, facts: ClusterFacts, ledger: Ledger, pair: Pair, row: Row)
     wanted = pair.wanted
     if ledger.in_flight:
         return Waiting("answers", "steps are being carried out", None, wanted.name)
-    if row.source in (Resource.CONNECTING, Resource.DEGRADED):
+    if row.source in (Resource.CONNECTING, Resource.DEGRADED) and not pair.met:  # they would connect by themselves
         probe = Step(Do.CONNECT, pair.sides[0].node, wanted.name, because=row.because, event=row.event)
         violation = judge(facts, probe, wanted, goal)
         if violation is not None:

@@ -103,6 +103,8 @@ def _met(side: Side, peer: Side, pair: Pair, at: int) -> Side:
 
 def after_event(facts: ClusterFacts, event: str, wanted: Wanted) -> ClusterFacts:
     """The facts an awaited event is expected to leave behind."""
+    if event == "claim_ends":
+        return _claims_ended(facts, wanted)
     pair = Pair.of(facts, wanted, Ledger())
     one, other = pair.sides
     if event.startswith(("peer_found", "peer_back")):
@@ -115,4 +117,13 @@ def after_event(facts: ClusterFacts, event: str, wanted: Wanted) -> ClusterFacts
         )
     for side in sides:
         facts = facts.replace(facts.node(side.node).with_side(wanted.name, side))
+    return facts
+
+
+def _claims_ended(facts: ClusterFacts, wanted: Wanted) -> ClusterFacts:
+    """Nothing of the resource is running any more; what it did is for the next look to say."""
+    for name in wanted.nodes:
+        node = facts.node(name)
+        claims = tuple(evolve(claim, running=claim.running and claim.resource != wanted.name) for claim in node.claims)
+        facts = facts.replace(evolve(node, claims=claims))
     return facts

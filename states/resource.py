@@ -223,7 +223,7 @@ PLANNED: tuple[Row, ...] = (
     ),
     *(
         Row(f"take_down_{state.name.lower()}", state, S.DOWN, US,    Do.TAKE_DOWN,       On.EACH,      _nobody,   (),    (),   None, "nobody is Primary", DOWN)
-        for state in (S.SECONDARY, S.CONNECTING, S.ATTACHED)
+        for state in (S.SECONDARY, S.CONNECTING, S.ATTACHED, S.STAND_ALONE, S.SPLIT_BRAIN, S.DIVERGED, S.UNRELATED)
     ),
 )
 

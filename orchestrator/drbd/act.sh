@@ -8,11 +8,12 @@ now() { read -r uptime _ </proc/uptime; }
 
 # -- the lease: one orchestrator at a time, by the node's own clock ---------------------------------------------------
 lease_take() { # HOLDER TTL OVER: take or renew; OVER names a holder that is known to be dead, or is "-"
-	mkdir -p $STATE && exec 8>$STATE/lease.lock && flock 8
 	now; read -r boot </proc/sys/kernel/random/boot_id
-	epoch=0 holder='' leased='' until=0
-	[ -r $STATE/lease ] && read -r epoch holder leased until <$STATE/lease
-	left=$((${until%.*} - ${uptime%.*}))
+	lease_read
+	if [ "$holder" = "$1" ] && [ "$leased" = "$boot" ] && [ $left -gt $(($2 / 2)) ]; then say lease-taken "$epoch"; return; fi
+	[ -d $STATE ] || mkdir -p $STATE
+	exec 8>$STATE/lease.lock && flock 8
+	lease_read
 	if [ "$holder" != "$1" ] && [ "$holder" != "$3" ] && [ "$holder" != - ] && [ "$leased" = "$boot" ] && [ $left -gt 0 ]; then
 		say lease-held "$epoch" "$holder" "$left"
 		exec 8>&-; return 75
@@ -21,6 +22,12 @@ lease_take() { # HOLDER TTL OVER: take or renew; OVER names a holder that is kno
 	printf '%s %s %s %s\n' "$epoch" "$1" "$boot" "$((${uptime%.*} + $2))" >$STATE/lease.new && mv $STATE/lease.new $STATE/lease
 	say lease-taken "$epoch"
 	exec 8>&-
+}
+
+lease_read() { # the file is only ever replaced whole
+	epoch=0 holder='' leased='' until=0
+	[ -r $STATE/lease ] && read -r epoch holder leased until <$STATE/lease
+	left=$((${until%.*} - ${uptime%.*}))
 }
 
 lease_mine() { # HOLDER EPOCH
@@ -37,7 +44,8 @@ lease_drop() { # HOLDER
 
 # -- claims: a DESTRUCTIVE operation runs at most once, whatever happens to the connection or the power ----------------
 claim() { # OP STEP RESOURCE
-	mkdir -p $STATE/claims && mkdir "$STATE/claims/$1" 2>/dev/null || return 75
+	[ -d $STATE/claims ] || mkdir -p $STATE/claims
+	mkdir "$STATE/claims/$1" 2>/dev/null || return 75
 	read -r boot </proc/sys/kernel/random/boot_id
 	printf '%s %s %s %s\n' "$2" "$3" "$boot" $$ >"$STATE/claims/$1/intent"
 	sync "$STATE/claims/$1/intent" "$STATE/claims/$1" "$STATE/claims"
@@ -57,7 +65,7 @@ act() { # KEY HOLDER EPOCH FUNCTION ARGS...: one step under the lease
 
 once() { # OP STEP RESOURCE FUNCTION ARGS...: a destructive step, alone on this node, claimed before it runs
 	op=$1 step=$2 resource=$3; shift 3
-	mkdir -p $STATE && exec 9>$STATE/destructive.lock
+	exec 9>$STATE/destructive.lock
 	flock -n 9 || { printf 'another destructive step is running\n'; return 75; }
 	claim "$op" "$step" "$resource" || { printf 'claimed before: %s\n' "$op"; return 75; }
 	"$@"
@@ -69,8 +77,8 @@ once() { # OP STEP RESOURCE FUNCTION ARGS...: a destructive step, alone on this 
 
 # -- what must still be true, asked in the same shell right before the step ---------------------------------------------
 gi_of() { # NAME MINOR DISK
-	if [ "$generation" = 9 ]; then set -- "$(drbdadm get-gi "$1" 2>/dev/null | grep -m 1 -E '^[0-9A-F]{16}:')"
-	elif [ -r /proc/drbd ] && line=$(drbdsetup get-gi "$2" 2>/dev/null); then set -- "$line"
+	if [ "$generation" = 9 ]; then set -- "$($adm get-gi "$1" 2>/dev/null | grep -m 1 -E '^[0-9A-F]{16}:')"
+	elif [ -r /proc/drbd ] && line=$($setup get-gi "$2" 2>/dev/null); then set -- "$line"
 	else set -- "$(drbdmeta "$2" v08 "$3" internal get-gi 2>/dev/null)"; fi
 	printf '%s\n' "$1" | { IFS=: read -r a b c d _; printf '%s:%s:%s:%s\n' "$a" "$b" "$c" "$d"; }
 }
@@ -112,26 +120,34 @@ open_port() { # COMMAND...: each argument is one whole command that was shown in
 
 create_metadata() { # NAME MINOR DISK
 	blank "$3" "$2" "$1" || return
-	drbdadm create-md --force "$1"
+	$adm create-md --force "$1"
 }
 
-attach() { # NAME MINOR CONFIGURED
-	if [ "$3" = no ]; then
-		drbdadm new-resource "$1" && drbdadm new-minor "$1" || return
-		if [ "$generation" = 9 ]; then drbdadm new-peer "$1" && drbdadm new-path "$1" || return; fi
+attach() { # NAME MINOR CONFIGURED: disk up, not connected; `up` and `adjust` would connect
+	if [ "$3" = no ] && [ $generation = 9 ]; then
+		$adm new-resource "$1" && $adm new-peer "$1" && $adm new-path "$1" && $adm new-minor "$1" || return
+	elif [ "$3" = no ]; then
+		$setup new-resource "$1" && $setup new-minor "$1" "$2" 0 || return
 	fi
-	drbdadm attach "$1"
+	$adm attach "$1"
+}
+
+set_role() { $adm "$1" "$2"; } # primary|secondary NAME
+
+take_down() { # NAME MINOR: one thing after the other; 8.4.11 was seen to panic when a Primary that lost its peer is downed in one go
+	$adm secondary "$1" && $adm disconnect "$1"
+	$adm down "$1"
 }
 
 connect() { # NAME MINOR DISK IDENTIFIERS
-	still "$@" && drbdadm connect "$1"
+	still "$@" && $adm connect "$1"
 }
 
 force_primary() { # NAME MINOR DISK IDENTIFIERS
 	still "$@" || return
 	case $(drbdsetup events2 --now "$1") in
 	*role:Primary*|*disk:UpToDate*) printf 'a side has good data or is Primary\n'; return 76 ;;
-	*connection:Connected*) drbdadm primary --force "$1" ;;
+	*connection:Connected*) $adm primary --force "$1" ;;
 	*) printf 'not connected any more\n'; return 76 ;;
 	esac
 }
@@ -140,7 +156,7 @@ clear_bitmap() { # NAME MINOR DISK IDENTIFIERS
 	still "$@" || return
 	case $(drbdsetup events2 --now "$1") in
 	*role:Primary*|*disk:UpToDate*) printf 'a side has good data or is Primary\n'; return 76 ;;
-	*connection:Connected*) drbdadm new-current-uuid --clear-bitmap "$1/0" ;;
+	*connection:Connected*) $adm new-current-uuid --clear-bitmap "$1/0" ;;
 	*) printf 'not connected any more\n'; return 76 ;;
 	esac
 }

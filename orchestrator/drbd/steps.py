@@ -67,11 +67,11 @@ def _function(step: Step, sender: Sender) -> list[str]:
         case Do.CLEAR_BITMAP:
             return ["clear_bitmap", *device, step.expect]
         case Do.PROMOTE:
-            return ["drbdadm", "primary", step.resource]
+            return ["set_role", "primary", step.resource]
         case Do.DEMOTE:
-            return ["drbdadm", "secondary", step.resource]
+            return ["set_role", "secondary", step.resource]
         case Do.TAKE_DOWN:
-            return ["drbdadm", "down", step.resource]
+            return ["take_down", step.resource]
 
 
 def _layer(step: Step, sender: Sender) -> list[str]:

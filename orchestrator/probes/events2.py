@@ -54,7 +54,7 @@ def _alone(side: Side) -> Side:
     )
 
 
-def _absent(side: Side) -> Side:
+def absent(side: Side) -> Side:
     """As if the kernel did not know the resource."""
     return evolve(_alone(side), configured=False, role=Role.SECONDARY, disk=DiskState.DISKLESS, suspended=False, running=())
 
@@ -69,13 +69,13 @@ def apply(event: Event, side: Side) -> Side:
         return side
     ended = event.action == "destroy"
     after = _ENDERS.get(event.kind, _same)(side) if ended else _READERS.get(event.kind, _unread)(event, side)
-    return evolve(after, identifiers=None) if _may_have_rotated(side, after) else after
+    return evolve(after, identifiers=None) if may_have_rotated(side, after) else after
 
 
 CALM = frozenset({ReplicationState.OFF, ReplicationState.ESTABLISHED, ReplicationState.UNKNOWN})
 
 
-def _may_have_rotated(before: Side, after: Side) -> bool:
+def may_have_rotated(before: Side, after: Side) -> bool:
     """Something that moves identifiers has happened: a disk state, a resync, the loss of a peer, a promotion alone."""
     if before.disk is not after.disk and before.disk is not DiskState.UNKNOWN:
         return True
@@ -130,14 +130,14 @@ def _unread(_: Event, side: Side) -> Side:
     return side
 
 
-_ENDERS = {"resource": _absent, "connection": _alone, "device": _diskless}
+_ENDERS = {"resource": absent, "connection": _alone, "device": _diskless}
 _READERS = {"resource": _resource, "device": _device, "connection": _connection, "peer-device": _peer_device}
 
 
 def read_dump(text: str, side: Side, name: str) -> Side:
     """A side from `events2 --now` output. No `exists resource` line: the kernel does not know the resource."""
     events = [event for event in map(parse_line, text.splitlines()) if event is not None and event.resource == name]
-    side = _absent(side)
+    side = absent(side)
     for event in events:
         side = _READERS.get(event.kind, _unread)(event, side)
     return side

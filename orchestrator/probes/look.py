@@ -11,9 +11,10 @@ from importlib import resources
 
 from attrs import evolve, field, frozen
 
-from orchestrator.probes.events2 import read_dump
+from orchestrator.probes.events2 import absent, may_have_rotated, read_dump
 from orchestrator.probes.firewall import Port, read_port
 from orchestrator.probes.kernel_log import trouble
+from orchestrator.probes.proc_drbd import read_proc
 from states.facts import ClaimFact, Generation, LayerFact, NodeFacts, Settings, Side
 from states.identifiers import Identifiers
 from states.settings import AGREED
@@ -182,18 +183,43 @@ def _statements(text: str) -> dict[str, str]:
 
 def _side(node: str, sections: Sections, one: Expected) -> Side:
     side = Side(node)
-    events = sections.get(f"events {one.resource}")
-    if events is None:
+    if sections.get(f"resource {one.resource}") is None:
         return side
-    if "failed " in events:
-        return evolve(side, trouble=None)
-    side = read_dump(events, side, one.resource)
+    side = _kernel_view(side, sections, one)
+    if side.configured is None:
+        return side
     side = _disk(side, sections.get(f"disk {one.resource}") or "")
     kernel = sections.get(f"kernel {one.resource}")
     return evolve(
         side, running=read_show(sections.get(f"show {one.resource}") or ""),
         trouble=trouble(kernel) if kernel and not side.connected else None,
     )
+
+
+def _kernel_view(side: Side, sections: Sections, one: Expected) -> Side:
+    """What the kernel knows: from /proc/drbd (8.x), from events2 (9), or nothing, the module not being there."""
+    proc = sections.get("proc-drbd") or ""
+    if not proc.startswith("version"):
+        return absent(side)
+    if proc.startswith("version: 8"):
+        sectors = (sections.get(f"size {one.resource}") or "").strip()
+        return evolve(read_proc(proc, one.minor, side), size=int(sectors) // 2 if sectors.isdigit() else None)
+    events = sections.get(f"events {one.resource}")
+    return side if events is None or "failed " in events else read_dump(events, side, one.resource)
+
+
+def read_glance(node: NodeFacts, text: str, expected: tuple[Expected, ...]) -> NodeFacts:
+    """The node's facts with the counters of a glance folded in; unchanged if it was cut off."""
+    sections = Sections.cut(text)
+    if not sections.whole:
+        return node
+    for one in expected:
+        before = node.side(one.resource)
+        after = _kernel_view(before, sections, one)
+        if after.configured is not None:
+            kept = before.identifiers if not may_have_rotated(before, after) else None
+            node = node.with_side(one.resource, evolve(after, identifiers=kept, size=before.size))
+    return node
 
 
 def _disk(side: Side, text: str) -> Side:

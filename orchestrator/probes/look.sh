@@ -63,9 +63,9 @@ look_disk() { # DISK MINOR ZEROS ATTACHED NAME
 		[ -e "$holder" ] && [ "${holder##*/}" != "drbd$2" ] && printf 'holder %s\n' "${holder##*/}"
 	done
 	while read -r what where _; do [ "$what" = "$disk" ] && printf 'holder mount:%s\n' "$where"; done </proc/mounts
-	[ "$4" = attached ] && return
+	[ "$4" = yes ] && return
 	printf 'gi '
-	if [ "$generation" = 9 ]; then drbdadm get-gi "$5" 2>&1; else drbdmeta "$2" v08 "$disk" internal get-gi 2>&1; fi
+	if [ $generation = 9 ]; then $adm get-gi "$5" 2>&1; else drbdmeta "$2" v08 "$disk" internal get-gi 2>&1; fi
 	case $? in
 	0) return ;;
 	1) printf '\nmetadata missing\n' ;; # drbdmeta: "No valid meta data found"; 20: it could not be read
@@ -82,7 +82,7 @@ look_contents() { # DISK ZEROS SYS: what a device without metadata holds
 		return
 	fi
 	tail=$((sectors * 512 - 4194304)); [ $tail -gt 0 ] || tail=0
-	for at in 0 $tail $((mebi / 7 * 1048576)) $((mebi / 3 * 1048576)) $((mebi / 2 * 1048576)) $((mebi * 4 / 5 * 1048576)); do
+	for at in 0 $tail $((mebi / 3 * 1048576)) $((mebi * 2 / 3 * 1048576)); do
 		cmp -s -n 4194304 -i "$at:0" "$1" /dev/zero || { printf 'zeros not at %s\n' "$at"; return; }
 	done
 	printf 'zeros sampled\n'
@@ -91,32 +91,55 @@ look_contents() { # DISK ZEROS SYS: what a device without metadata holds
 look_resource() { # NAME MINOR DISK PORT ZEROS
 	say resource "$1"
 	if [ -r "/etc/drbd.d/$1.res" ]; then say file "$1"; copy "/etc/drbd.d/$1.res"; fi
-	say events "$1"
-	attached=no
-	if [ -r /proc/drbd ]; then
-		events=$(drbdsetup events2 --now --statistics "$1" 2>&1) || printf 'failed %s\n' $?
-		printf '%s\n' "$events"
-		case $events in
-		*"disk:Diskless"*|*"disk:Failed"*|*"disk:Detaching"*) ;;
-		*"exists device"*) attached=attached ;;
-		esac
-		case $events in *"exists resource"*) say show "$1"; drbdsetup show --show-defaults "$1" 2>&1 ;; esac
-	fi
+	known=no attached=no linked=no
+	if [ -r /proc/drbd ]; then if [ $generation = 8 ]; then resource_84 "$2" "$1"; else resource_9 "$1"; fi; fi
+	if [ $known = yes ]; then say show "$1"; $setup show --show-defaults "$1" 2>&1; fi
 	say disk "$1"
-	if [ $attached = attached ]; then
+	if [ $attached = yes ]; then
 		printf 'gi '
-		if [ "$generation" = 9 ]; then drbdadm get-gi "$1" 2>&1; else drbdsetup get-gi "$2" 2>&1; fi
+		if [ $generation = 9 ]; then $adm get-gi "$1" 2>&1; else $setup get-gi "$2" 2>&1; fi
 	fi
 	look_disk "$3" "$2" "$5" $attached "$1"
-	case ${events:-} in
-	*connection:Connected*) ;;
-	*"exists resource"*) say kernel "$1"; dmesg | grep -E "drbd $1([ /:]|\$)|drbd$2: " | tail -n 40 ;;
-	esac
+	if [ $known = yes ] && [ $linked = no ]; then
+		say kernel "$1"
+		dmesg | grep -E "drbd $1([ /:]|\$)|drbd$2: " | tail -n 40
+	fi
 }
 
-which_generation() {
-	generation=8
+resource_84() { # MINOR NAME: known, attached, linked as /proc/drbd has them; the section was printed already
+	while read -r minor state _ disks _; do
+		[ "$minor" = "$1:" ] || continue
+		known=yes
+		case $disks in ""|ds:Diskless/*|ds:Failed/*) ;; *) attached=yes ;; esac
+		case $state in cs:Unconfigured) ;; cs:StandAlone|cs:WF[CR]*|cs:Unconnected|cs:[TBNPD]*) ;; *) linked=yes ;; esac
+		[ -r "/sys/class/block/drbd$1/size" ] && { say size "$2"; first "/sys/class/block/drbd$1/size"; }
+	done </proc/drbd
+}
+
+resource_9() { # NAME
+	say events "$1"
+	events=$($setup events2 --now --statistics "$1" 2>&1) || printf 'failed %s\n' $?
+	printf '%s\n' "$events"
+	case $events in *"exists resource"*) known=yes ;; esac
+	case $events in
+	*"disk:Diskless"*|*"disk:Failed"*|*"disk:Detaching"*) ;;
+	*"exists device"*) attached=yes ;;
+	esac
+	case $events in *connection:Connected*) linked=yes ;; esac
+}
+
+which_generation() { # and the tools that speak it: for an 8.4 kernel, drbd-utils 9 only passes on to these
+	generation=8 setup=drbdsetup adm=drbdadm
 	if [ -r /proc/drbd ]; then read -r _ version _ </proc/drbd; case $version in 9*) generation=9 ;; esac; fi
+	if [ $generation = 8 ] && [ -x /lib/drbd/drbdsetup-84 ]; then setup=/lib/drbd/drbdsetup-84 adm=/lib/drbd/drbdadm-84; fi
+}
+
+glance() { # NAME...: just the counters, for a resync that is being watched
+	which_generation
+	if [ $generation = 8 ]; then say proc-drbd; copy /proc/drbd; else
+		for name; do say events "$name"; $setup events2 --now --statistics "$name" 2>&1; done
+	fi
+	say end 0
 }
 
 look() {

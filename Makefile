@@ -1,0 +1,99 @@
+# What one types. Everything happens in .venv; Debian packages are installed only where a program is missing, and said.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+export DEBIAN_FRONTEND := noninteractive
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export PATH := $(PATH):/usr/local/sbin:/usr/sbin:/sbin
+
+PYTHON ?= python3
+PY := .venv/bin/python
+PYTEST := $(PY) -m pytest $(PYTEST_ARGS)
+INSTALLED := .venv/installed
+TOOLS := .venv/tools
+
+# program:package+package ... that the tests run; the lab itself installs what it lacks (`orchestrate lab up`).
+PROGRAMS := sshd:openssh-server ssh:openssh-client gcc:gcc+libc6-dev ip:iproute2 mke2fs:e2fsprogs \
+	mmdebstrap:mmdebstrap+debian-archive-keyring linux.uml:user-mode-linux
+
+# shell: as_root COMMAND..., and apt_install WHAT-FOR PACKAGE...
+define SHELL_HELPERS
+as_root() {
+	if [ "$$(id -u)" = 0 ]; then "$$@"
+	elif ! command -v sudo >/dev/null; then echo "make: this needs root, and sudo is not installed: $$*" >&2; return 1
+	elif [ -t 0 ]; then sudo "$$@"
+	else sudo -n "$$@"; fi
+}
+apt_install() {
+	what=$$1; shift
+	if ! command -v apt-get >/dev/null; then echo "make: install these yourself ($$what), there is no apt-get here: $$*" >&2; return 1; fi
+	echo "make: installing with apt-get, $$what: $$*"
+	set -- env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends -o Dpkg::Use-Pty=0 "$$@"
+	as_root "$$@" >/dev/null 2>&1 </dev/null && return
+	as_root apt-get update -qq </dev/null # a fresh machine has no package lists
+	as_root "$$@" >/dev/null </dev/null
+}
+endef
+export SHELL_HELPERS
+
+.PHONY: help demo test check lab-test bench docs clean
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 18
+
+demo: $(INSTALLED) ## two real kernels, blank disks, and `orchestrate up` on them (kept in ./lab)
+	$(PY) -m orchestrator demo
+
+test: check $(TOOLS) ## check, then every test, the lab's real kernels included
+	$(PYTEST)
+
+check: $(INSTALLED) ## ruff, mypy --strict, and which room may import which
+	$(PY) -m ruff check .
+	$(PY) -m mypy
+	$(PYTEST) -q tests/unit/test_imports.py
+
+lab-test: $(INSTALLED) $(TOOLS) ## only the tests on the lab's real kernels
+	$(PYTEST) tests/lab
+
+bench: $(INSTALLED) $(TOOLS) ## how near `up` comes to its critical path, and how long `status` takes
+	$(PY) -m fixtures.bench
+
+docs: $(INSTALLED) ## draw docs/machines.md and the README's picture from the tables
+	$(PY) -m orchestrator.graph
+	$(PY) -m tests.unit.test_docs
+
+clean: ## take down the lab in ./lab, remove .venv and caches
+	@if [ -e lab/lab.json ] && [ -x $(PY) ]; then $(PY) -m orchestrator lab down; fi
+	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(INSTALLED): pyproject.toml
+	@eval "$$SHELL_HELPERS"
+	if ! $(PYTHON) -c 'import venv, ensurepip' 2>/dev/null; then apt_install 'to make .venv' python3 python3-venv; fi
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || {
+		echo "make: Python 3.11 or newer is needed, $(PYTHON) is $$($(PYTHON) -V 2>&1); name another: make PYTHON=python3.11" >&2; exit 2; }
+	echo "make: installing into .venv"
+	$(PYTHON) -m venv .venv
+	$(PY) -m pip install -q -e '.[lab,test,dev]' </dev/null
+	touch $@
+
+$(TOOLS): Makefile | $(INSTALLED)
+	@eval "$$SHELL_HELPERS"
+	missing=() sshd=present
+	for line in $(PROGRAMS); do
+		if ! command -v "$${line%%:*}" >/dev/null; then
+			names=$${line#*:}; missing+=($${names//+/ })
+			if [ "$${line%%:*}" = sshd ]; then sshd=new; fi
+		fi
+	done
+	if [ $${#missing[@]} -gt 0 ]; then apt_install 'for the tests' "$${missing[@]}"; fi
+	if [ $$sshd = new ] && command -v systemctl >/dev/null; then
+		echo "make: switching the new SSH service off again: the tests start an sshd of their own"
+		as_root systemctl disable --now -q ssh.service 2>/dev/null || true
+	fi
+	touch $@
+
+# A recipe is one script, not a shell per line.
+.ONESHELL:

@@ -1,0 +1,108 @@
+"""Every situation: the plan is the one people have read, and a run interrupted anywhere in it ends in the same place."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from fixtures.situations import HERE, Situation, read_facts, situations
+from fixtures.situations.write import facts_text, plan_text
+from states.decide import decide
+from states.expect import after_event, after_step
+from states.facts import ClusterFacts
+from states.goal import Decision, Look, Reached, Refused
+from states.plan import Item, Plan, plan
+
+ALL = situations()
+every_situation = pytest.mark.parametrize("situation", ALL, ids=[each.name for each in ALL])
+
+
+def planned(situation: Situation) -> Plan:
+    return plan(situation.goal, situation.facts, situation.ledger)
+
+
+@every_situation
+def test_plan_is_the_one_that_was_read(situation: Situation) -> None:
+    assert (HERE / situation.name / "plan.txt").read_text() == plan_text(situation, planned(situation))
+
+
+@every_situation
+def test_the_facts_after_the_plan_are_those_that_were_read(situation: Situation) -> None:
+    text = (HERE / situation.name / "after.toml").read_text()
+    assert text == facts_text(planned(situation).after)
+
+
+@every_situation
+def test_after_toml_says_everything(situation: Situation) -> None:
+    """What is written can be read back: nothing that matters is left out of after.toml."""
+    import tomllib
+
+    after = planned(situation).after
+    assert read_facts(tomllib.loads(facts_text(after))) == after
+
+
+@every_situation
+def test_facts_stay_short(situation: Situation) -> None:
+    assert len((HERE / situation.name / "facts.toml").read_text().splitlines()) < 40
+
+
+def expect(facts: ClusterFacts, item: Item, situation: Situation) -> ClusterFacts:
+    """The facts after one item of a plan."""
+    wanted = situation.goal.resources[0]
+    if item.step is not None:
+        return after_step(facts, item.step, wanted)
+    return after_event(facts, item.key.split(":")[0], wanted)
+
+
+def interruptions(items: tuple[Item, ...], done: tuple[str, ...] = ()) -> Iterator[frozenset[str]]:
+    """Every set of items that may be done when a run dies: with each item all that it needs."""
+    seen: set[frozenset[str]] = set()
+    waiting: list[frozenset[str]] = [frozenset()]
+    while waiting:
+        ideal = waiting.pop()
+        if ideal in seen:
+            continue
+        seen.add(ideal)
+        yield ideal
+        waiting += [ideal | {item.key} for item in items if item.key not in ideal and set(item.needs) <= ideal]
+
+
+def end_of(decision: Decision) -> tuple[object, ...]:
+    """Where a plan ended, without the words."""
+    return (type(decision), decision.rule, decision.kind) if isinstance(decision, Refused) else (type(decision),)
+
+
+@every_situation
+def test_an_interrupted_plan_ends_in_the_same_place(situation: Situation) -> None:
+    """Whatever part of the plan was carried out, a new run with an empty journal gets where the first one was going."""
+    whole = planned(situation)
+    end = end_of(decide(situation.goal, whole.after, situation.ledger))
+    for done in interruptions(whole.items):
+        facts = situation.facts
+        for item in whole.items:
+            facts = expect(facts, item, situation) if item.key in done else facts
+        rest = plan(situation.goal, facts, situation.ledger)
+        assert end_of(decide(situation.goal, rest.after, situation.ledger)) == end, f"after {sorted(done)}"
+        assert rest.after == whole.after, f"after {sorted(done)}"
+        again = {item.key for item in rest.items if item.step is not None} & done
+        assert not again, f"done twice: {again}"
+
+
+@every_situation
+def test_a_plan_never_looks_at_what_it_does_not_need(situation: Situation) -> None:
+    """Each item's needs come before it, and name items of the same plan."""
+    before: set[str] = set()
+    for item in planned(situation).items:
+        assert set(item.needs) <= before, item.key
+        assert item.key not in before, f"{item.key} comes twice"
+        before.add(item.key)
+
+
+@every_situation
+def test_there_is_nothing_left_to_do_after_a_plan(situation: Situation) -> None:
+    after = planned(situation).after
+    again = plan(situation.goal, after, situation.ledger)
+    assert again.items == ()
+    assert again.after == after
+    assert isinstance(decide(situation.goal, after, situation.ledger), Reached | Refused | Look)
