@@ -20,11 +20,11 @@ PROGRAMS := sshd:openssh-server ssh:openssh-client gcc:gcc+libc6-dev ip:iproute2
 
 # shell: as_root COMMAND..., and apt_install WHAT-FOR PACKAGE...
 define SHELL_HELPERS
+if [ -t 0 ]; then sudo=(sudo); else sudo=(sudo -n); fi # nobody there who could type a password
 as_root() {
 	if [ "$$(id -u)" = 0 ]; then "$$@"
 	elif ! command -v sudo >/dev/null; then echo "make: this needs root, and sudo is not installed: $$*" >&2; return 1
-	elif [ -t 0 ]; then sudo "$$@"
-	else sudo -n "$$@"; fi
+	else "$${sudo[@]}" "$$@"; fi
 }
 apt_install() {
 	what=$$1; shift
@@ -52,7 +52,7 @@ test: check $(TOOLS) ## check, then every test, the lab's real kernels included
 check: $(INSTALLED) ## ruff, mypy --strict, and which room may import which
 	$(PY) -m ruff check .
 	$(PY) -m mypy
-	$(PYTEST) -q tests/unit/test_imports.py
+	$(PYTEST) -q tests/unit/test_architecture.py
 
 lab-test: $(INSTALLED) $(TOOLS) ## only the tests on the lab's real kernels
 	$(PYTEST) tests/lab

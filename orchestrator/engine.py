@@ -21,14 +21,14 @@ from orchestrator.remote import Answer, Remote
 from orchestrator.streams import EventLine, Streams
 from orchestrator.watch import Watch
 from states.decide import decide
-from states.facts import ClusterFacts, Side
+from states.facts import ClusterFacts, NodeFacts, Side
 from states.goal import Decision, Do, Goal, Ledger, Look, Reached, Refused, Step, Steps, Waiting, Wanted
 from states.machines import lawful
 from states.pair import Pair
 from states.progress import Progress
 from states.resource import classify
 from states.stuck import overdue
-from states.vocabulary import Layer, Resource
+from states.vocabulary import Contents, Layer, Resource
 
 POLL = (0.4, 5.0)
 """Bounds of the polling interval while blocks are copied, seconds: 8.4 pushes no progress through events2."""
@@ -130,6 +130,9 @@ class Engine:
         self.facts = ClusterFacts(tuple(answers[name].facts for name in names))
         for name in names:
             self._accept(answers[name])
+            facts = answers[name].facts
+            self.journal.write({"kind": "looked", "run": self.run_id, "node": name, "began": facts.uptime, "ended": facts.ended,
+                                "state": facts.state.value, "why": facts.why})
         self._renewed = anyio.current_time()
 
     async def _lease_one(self, name: str, answers: dict[str, Answer]) -> None:
@@ -347,6 +350,7 @@ class Engine:
                 raise LeaseHeldError(f"the lease of {name} was lost and taken again: another orchestrator has been at work; run again")
             self._epochs[name] = answer.epoch
         self._firewalls[name] = answer.firewall
+        answer = evolve(answer, facts=_remembered(self.facts.node(name), answer.facts))
         self.facts = self.facts.replace(answer.facts)
         since = asked_at if asked_at is not None else anyio.current_time()
         recent = [(at, line) for at, line in self._recent.get(name, []) if at >= since]
@@ -384,7 +388,8 @@ class Engine:
         for wanted in self.goal.resources:
             state = classify(self._pair(wanted.name))
             before = self._states.get(wanted.name)
-            if state is before:
+            half_seen = state is Resource.UNKNOWN and not all(self.facts.node(name).fresh for name in wanted.nodes)
+            if state is before or half_seen:
                 continue
             self._states[wanted.name] = state
             event = lawful(before, state) if before is not None else "seen"
@@ -409,6 +414,14 @@ class Engine:
             if progress.still_for(now) > wanted.stall_after:
                 stalled.add(wanted.name)
         self.ledger = evolve(self.ledger, stalled=frozenset(stalled))
+
+
+def _remembered(before: NodeFacts, now: NodeFacts) -> NodeFacts:
+    """A device that was read as zeros and is just created still holds nothing: only some looks read it all."""
+    for resource, side in now.sides:
+        if side.contents is Contents.UNKNOWN and side.identifiers is not None and side.identifiers.just_created:
+            now = now.with_side(resource, evolve(side, contents=before.side(resource).contents))
+    return now
 
 
 def _alike(one: Side, other: Side) -> bool:

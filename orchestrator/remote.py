@@ -104,7 +104,7 @@ class Remote:
         """Carry out steps (each with its op-id) in order, renewing the lease first, then look."""
         lines = [look.SCRIPT, drbd.SCRIPT, "which_generation", shlex.join(("lease_take", holder, str(TTL), "-"))]
         lines += [f"act {shlex.join((step.key, holder, str(epoch)))} {drbd.call(step, sender, op)}" for step, op in steps]
-        lines.append(self._look_call(node, any(step.do is Do.CREATE_METADATA for step, _ in steps)))
+        lines.append(self._look_call(node, any(step.do is Do.CONNECT for step, _ in steps)))
         destructive = any(step.do in DESTRUCTIVE for step, _ in steps)
         limit = sum(drbd.LIMITS[step.do] for step, _ in steps) + LOOK_LIMIT
         return await self._round_trip(node, "\n".join(lines), Effect.DESTRUCTIVE if destructive else Effect.IDEMPOTENT, limit)

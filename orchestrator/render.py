@@ -136,6 +136,8 @@ def _words(record: Record) -> str:
         case "moved":
             mark = " (no row of the table: a surprise)" if record["surprise"] else f" ({record['event']})"
             return f"  moved    {record['resource']}: {record['from'] or '-'} -> {record['to']}{mark}"
+        case "looked":
+            return f"  looked   {record['node']}: {record['state']}{': ' + record['why'] if record['why'] else ''}"
         case "awaits":
             return f"  awaits   {record['event']} {record['resource']}"
         case "came":

@@ -131,7 +131,7 @@ def _decide_pair(goal: Goal, facts: ClusterFacts, ledger: Ledger, wanted: Wanted
 def _is_reached(goal: Goal, pair: Pair, state: Resource, target: Resource) -> bool:
     if goal.direction is Direction.DOWN:
         return not any(side.configured or side.configured is None for side in pair.sides)
-    return state is target or (target is Resource.PRIMARY and state is Resource.DUAL_PRIMARY)
+    return state in resources.HEALTHY[resources.HEALTHY.index(target):]  # `up` takes no role away
 
 
 def _reached(goal: Goal, facts: ClusterFacts, pair: Pair) -> Decision:
@@ -222,7 +222,15 @@ def _send(goal: Goal, facts: ClusterFacts, ledger: Ledger, wanted: Wanted, rows:
         ready.append(step)
     if ready:
         return Steps(tuple(ready))
-    return Waiting("answers", "steps are being carried out", None, wanted.name)
+    return Waiting("answers", "steps are being carried out", None, wanted.name) if ledger.in_flight else _layers_lack(facts, wanted, rows)
+
+
+def _layers_lack(facts: ClusterFacts, wanted: Wanted, rows: list[tuple[Side, Row]]) -> Refused:
+    """A layer that the steps need is not Up, and nothing of ours would start it."""
+    lacking = [(side.node, facts.node(side.node).layer(name)) for side, row in rows for name in row.layers if name in wanted.layers]
+    node, fact = next((node, fact) for node, fact in lacking if fact.state is not Layer.UP)
+    return Refused("layer-needs-lower", f"{rows[0][1].event} {wanted.name}", f"{fact.name} on {node} is {fact.state.value}: {fact.detail}",
+                   "look at that node, then run again", Kind.FAILED)
 
 
 def _refusal(step: Step, violation: Violation) -> Refused:

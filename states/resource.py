@@ -219,11 +219,11 @@ PLANNED: tuple[Row, ...] = (
     Row("demote",           S.PRIMARY,      S.SECONDARY,    US,      Do.DEMOTE,          On.PRIMARIES, None,      (),    (),   None, _LINK, DOWN),
     *(
         Row(f"demote_{state.name.lower()}", state, state,   US,      Do.DEMOTE,          On.PRIMARIES, _serving,  (),    (),   None, _LINK, DOWN)
-        for state in (S.DEGRADED, S.SPLIT_BRAIN, S.DIVERGED, S.UNRELATED, S.STAND_ALONE, S.SUSPECT)
+        for state in (S.DEGRADED, S.SPLIT_BRAIN, S.DIVERGED, S.UNRELATED, S.STAND_ALONE, S.SUSPECT, S.DOWN, S.UNCONFIGURED)
     ),
     *(
         Row(f"take_down_{state.name.lower()}", state, S.DOWN, US,    Do.TAKE_DOWN,       On.EACH,      _nobody,   (),    (),   None, "nobody is Primary", DOWN)
-        for state in (S.SECONDARY, S.CONNECTING, S.ATTACHED, S.STAND_ALONE, S.SPLIT_BRAIN, S.DIVERGED, S.UNRELATED)
+        for state in (S.SECONDARY, S.CONNECTING, S.ATTACHED, S.STAND_ALONE, S.SPLIT_BRAIN, S.DIVERGED, S.UNRELATED, S.UNCONFIGURED)
     ),
 )
 

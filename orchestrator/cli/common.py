@@ -38,7 +38,7 @@ def make_transport(config: Config) -> Transport:
     ]
     identity = Identity(config.file(ssh.known_hosts), config.file(ssh.key) if ssh.key else None, ssh.agent)
     jitter = random.Random(os.getpid())  # noqa: S311 - spreads reconnects, guards nothing
-    return SshTransport(targets, identity, Timing(connect=ssh.connect_timeout), lambda: jitter.uniform(0.05, 0.4))
+    return SshTransport(targets, identity, Timing(connect=ssh.connect_timeout, keepalive=ssh.keepalive), lambda: jitter.uniform(0.05, 0.4))
 
 
 def _proxy(config: Config, command: str) -> str:

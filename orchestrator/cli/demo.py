@@ -16,6 +16,9 @@ from orchestrator.errors import OrchestrateError
 if TYPE_CHECKING:
     from fixtures.lab import Lab
 
+DISK = 256
+"""MiB of each new node's data disk: large enough to see the first copy, small enough to wait for it."""
+
 
 class NoLabError(OrchestrateError):
     """The lab cannot run here, in the lab's own words."""
@@ -31,13 +34,13 @@ class NoLabError(OrchestrateError):
 def demo(ctx: click.Context, folder: Path, keep: bool) -> int:
     """Two real kernels on this machine, and `up` on them: blank disks to Primary/Primary. Run again, it goes on from what
     it sees."""
-    from fixtures.lab import Lab, LabError
+    from fixtures.lab import Lab, LabError, LabSpec
 
     lab = Lab(folder)
     try:
         try:
             _say("a lab of two nodes, each a Linux kernel of its own with a blank disk")
-            lab.up()
+            lab.up(None if lab.layout.state.exists() else LabSpec(disk=DISK))
             ctx.obj = {**ctx.obj, "config": lab.config_path}
             _play(ctx)
         finally:

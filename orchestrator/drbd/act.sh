@@ -79,7 +79,7 @@ once() { # OP STEP RESOURCE FUNCTION ARGS...: a destructive step, alone on this 
 gi_of() { # NAME MINOR DISK
 	if [ "$generation" = 9 ]; then set -- "$($adm get-gi "$1" 2>/dev/null | grep -m 1 -E '^[0-9A-F]{16}:')"
 	elif [ -r /proc/drbd ] && line=$($setup get-gi "$2" 2>/dev/null); then set -- "$line"
-	else set -- "$(drbdmeta "$2" v08 "$3" internal get-gi 2>/dev/null)"; fi
+	else set -- "$(drbdmeta - v08 "$3" internal get-gi 2>/dev/null)"; fi
 	printf '%s\n' "$1" | { IFS=: read -r a b c d _; printf '%s:%s:%s:%s\n' "$a" "$b" "$c" "$d"; }
 }
 

@@ -233,7 +233,8 @@ def _disk(side: Side, text: str) -> Side:
             identifiers = Identifiers.parse(line.removeprefix("gi "))
         except ValueError:
             continue
-        return evolve(side, identifiers=identifiers, metadata=Metadata.VALID)
+        untouched = identifiers.just_created and "\nzeros all" in text
+        return evolve(side, identifiers=identifiers, metadata=Metadata.VALID, contents=Contents.ZEROS if untouched else side.contents)
     if "\nmetadata missing" not in text:
         return side
     return _contents(evolve(side, metadata=Metadata.MISSING), text)

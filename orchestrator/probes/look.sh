@@ -65,7 +65,7 @@ look_disk() { # DISK MINOR ZEROS ATTACHED NAME
 	while read -r what where _; do [ "$what" = "$disk" ] && printf 'holder mount:%s\n' "$where"; done </proc/mounts
 	[ "$4" = yes ] && return
 	printf 'gi '
-	if [ $generation = 9 ]; then $adm get-gi "$5" 2>&1; else drbdmeta "$2" v08 "$disk" internal get-gi 2>&1; fi
+	if [ $generation = 9 ]; then $adm get-gi "$5" 2>&1; else drbdmeta - v08 "$disk" internal get-gi 2>&1; fi # "-": a minor would load the module
 	case $? in
 	0) return ;;
 	1) printf '\nmetadata missing\n' ;; # drbdmeta: "No valid meta data found"; 20: it could not be read
@@ -100,10 +100,16 @@ look_resource() { # NAME MINOR DISK PORT ZEROS
 		if [ $generation = 9 ]; then $adm get-gi "$1" 2>&1; else $setup get-gi "$2" 2>&1; fi
 	fi
 	look_disk "$3" "$2" "$5" $attached "$1"
+	[ "$attached$5" = yes1 ] && zeros_below_metadata "$3" "$2"
 	if [ $known = yes ] && [ $linked = no ]; then
 		say kernel "$1"
 		dmesg | grep -E "drbd $1([ /:]|\$)|drbd$2: " | tail -n 40
 	fi
+}
+
+zeros_below_metadata() { # DISK MINOR: does all that DRBD would replicate read as zeros
+	read -r sectors <"/sys/class/block/drbd$2/size" || return
+	cmp -s -n $((sectors * 512)) "$1" /dev/zero && printf 'zeros all\n'
 }
 
 resource_84() { # MINOR NAME: known, attached, linked as /proc/drbd has them; the section was printed already

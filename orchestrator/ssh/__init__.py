@@ -7,6 +7,8 @@ after that connection's TCP handshake, so that the node's sshd starts up meanwhi
     transport   `SshTransport`: one connection per node, opened on first use, kept, shared, replaced when spoiled
     connect     how a connection is made
     link        one connection: its slots, one command on it, its end
+    warm        which commands go through the link's warm shell, and what becomes of it
+    shell       the warm shell: one session for many commands, for nodes where a session is slow
     session     one command's channel: what came back, and how it is stopped
     dial        the socket under a connection: TCP, or a proxy command
     hostkeys    known_hosts, and what exactly is wrong when a key does not match

@@ -54,6 +54,7 @@ class Connector:
         self._identity = identity
         self._timing = timing
         self._key: asyncssh.SSHKey | None = None
+        self._shell_refused: set[str] = set()
 
     @staticmethod
     def unreachable(target: Target, error: OSError) -> NotSent:
@@ -70,7 +71,7 @@ class Connector:
             connection = await self._handshake(target, dialled, owner)
             if isinstance(connection, asyncssh.SSHClientConnection):
                 done = owner.logged_in = True
-                return Link(target, self._timing, connection, proxy)
+                return Link(target, self._timing, connection, proxy, self._shell_refused)
             if proxy is not None and (isinstance(connection, Exception) or connection.why is Why.UNREACHABLE):
                 return NotSent(Why.UNREACHABLE, f"{target.name}: {await proxy.story()} ({_words(connection)})")
             return connection

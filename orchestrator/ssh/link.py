@@ -15,10 +15,11 @@ from orchestrator.ssh.dial import Proxy
 from orchestrator.ssh.session import Collector, Follower, Session
 from orchestrator.ssh.translate import FAILURES
 from orchestrator.ssh.values import Target, Timing
+from orchestrator.ssh.warm import Warm
 from orchestrator.transport import NotSent, Outcome, Unknown, Why
 
-SLOTS = 8            # sshd's MaxSessions is 10 by default; two are left for channels that leaked (S4)
-CHANGING_SLOTS = 6   # the other two are for READs: looking is possible while everything else hangs
+SLOTS = 7            # and one for the warm shell; sshd's MaxSessions is 10, two are left for channels that leaked (S4)
+CHANGING_SLOTS = 6   # of all; the rest is for READs: looking is possible while everything else hangs
 REFUSED_WAITS = (0.02, 0.05, 0.1)  # seconds; sshd frees a session a moment after it has closed its channel
 
 # READs are tied to their stdin, on which we send nothing: it ends when we say so, when the channel closes, and when the
@@ -47,7 +48,12 @@ class Link:
     """
 
     def __init__(
-        self, target: Target, timing: Timing, connection: asyncssh.SSHClientConnection, proxy: Proxy | None
+        self,
+        target: Target,
+        timing: Timing,
+        connection: asyncssh.SSHClientConnection,
+        proxy: Proxy | None,
+        shell_refused: set[str],
     ) -> None:
         self.target = target
         self.spoiled = False
@@ -57,6 +63,7 @@ class Link:
         self._users = 0
         self._slots = anyio.Semaphore(SLOTS)
         self._changing = anyio.Semaphore(CHANGING_SLOTS)
+        self._warm = Warm(timing, target.name, shell_refused, self._start, self._leave)
 
     @property
     def usable(self) -> bool:
@@ -89,14 +96,19 @@ class Link:
 
     @asynccontextmanager
     async def slot(self, effect: Effect) -> AsyncIterator[None]:
-        """A place on this connection. Whoever leaves a spoiled link last closes it."""
+        """A place for a session of its own on this connection."""
+        async with self._use(effect), self._slots:
+            yield
+
+    @asynccontextmanager
+    async def _use(self, effect: Effect) -> AsyncIterator[None]:
+        """Whoever leaves a spoiled link last closes it."""
         self._users += 1
         try:
             if effect is Effect.READ:
-                async with self._slots:
-                    yield
+                yield
             else:
-                async with self._changing, self._slots:
+                async with self._changing:
                     yield
         finally:
             self._users -= 1
@@ -105,13 +117,24 @@ class Link:
 
     async def run(self, command: Command) -> Outcome | None:
         """Run to its end. None when this link turned out to be of no use and nothing was sent on it."""
-        async with self.slot(command.effect):
-            for wait in (*REFUSED_WAITS, None):
-                outcome = await self._once(command)
-                if wait is None or not isinstance(outcome, NotSent):
+        async with self._use(command.effect):
+            outcome = await self._in_shell(command)
+            if outcome is not None:
+                return outcome
+            async with self._slots:
+                outcome = await self._in_shell(command)  # while this one waited for a place, it may have become idle
+                if outcome is not None:
                     return outcome
-                await anyio.sleep(wait)
+                for wait in (*REFUSED_WAITS, None):
+                    outcome = await self._once(command)
+                    if wait is None or not isinstance(outcome, NotSent):
+                        return outcome
+                    await anyio.sleep(wait)
         return None
+
+    async def _in_shell(self, command: Command) -> Outcome | None:
+        """Through the warm shell, if it is idle. None when nothing was sent."""
+        return await self._warm.run(command) if self.usable and self._warm.takes(command) else None
 
     async def _once(self, command: Command) -> Outcome | None:
         if not self.usable:
@@ -147,6 +170,9 @@ class Link:
         except asyncssh.ChannelOpenError as error:
             if session.closed.is_set():
                 return Unknown(Why.LOST, str(session.lost or error.reason))
+            if await self._warm.make_room():
+                await anyio.sleep(REFUSED_WAITS[-1])
+                return await self._start(session, line, stdin)
             session.closed.set()  # there is no channel to close
             await anyio.lowlevel.checkpoint()  # a connection that is just being lost is closed after this, see below
             if session.may_have_started or not self._connection.is_closed():

@@ -117,7 +117,7 @@ def _loss(now: Course, target: Side, terms: Terms, *, full: bool) -> int | None:
 
 
 def _with_remains(why: str, now: Course, sides: tuple[Side, Side], terms: Terms) -> str:
-    """Without a resync, marked blocks stay as they are: 8.4 keeps the marks, 9 erases them (lab/drbd9.md 6)."""
+    """Without a resync, marked blocks stay as they are: 8.4 keeps the marks, 9 erases them (seen on both)."""
     marked = any(side.dirty for side in sides)
     new = all(side.identifiers.just_created for side in sides)
     if now.winner is not Winner.NOBODY or not marked or new:

@@ -64,7 +64,7 @@ class Side:
     """One side as it will be at the moment of the handshake: disk attached, not yet connected.
 
     `dirty` counts what its own bitmap marks, in KiB; None when nobody has looked. The on-disk bitmap of an 8.4 Primary
-    is stale (lab/split-brain.md 1): take the kernel's own counter then. `reconnecting` is DRBD 9's: the kernel's
+    is stale: take the kernel's own counter then. `reconnecting` is DRBD 9's: the kernel's
     connection object has been Connected before. It cannot be read from outside, so None is usual; it is then tried both
     ways.
     """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Iterator
 
 import pytest
@@ -36,8 +37,6 @@ def test_the_facts_after_the_plan_are_those_that_were_read(situation: Situation)
 @every_situation
 def test_after_toml_says_everything(situation: Situation) -> None:
     """What is written can be read back: nothing that matters is left out of after.toml."""
-    import tomllib
-
     after = planned(situation).after
     assert read_facts(tomllib.loads(facts_text(after))) == after
 
@@ -55,17 +54,15 @@ def expect(facts: ClusterFacts, item: Item, situation: Situation) -> ClusterFact
     return after_event(facts, item.key.split(":")[0], wanted)
 
 
-def interruptions(items: tuple[Item, ...], done: tuple[str, ...] = ()) -> Iterator[frozenset[str]]:
-    """Every set of items that may be done when a run dies: with each item all that it needs."""
-    seen: set[frozenset[str]] = set()
-    waiting: list[frozenset[str]] = [frozenset()]
-    while waiting:
-        ideal = waiting.pop()
-        if ideal in seen:
-            continue
-        seen.add(ideal)
-        yield ideal
-        waiting += [ideal | {item.key} for item in items if item.key not in ideal and set(item.needs) <= ideal]
+def interruptions(items: tuple[Item, ...]) -> Iterator[frozenset[str]]:
+    """What may be done when a run dies: each beginning of the plan, each item with no more than it needs, and all that
+    goes on while one item hangs."""
+    before: dict[str, frozenset[str]] = {}
+    for item in items:
+        before[item.key] = frozenset({item.key}).union(*(before[need] for need in item.needs))
+    beginnings = (frozenset(item.key for item in items[:count]) for count in range(len(items)))
+    hanging = (frozenset(each.key for each in items if item.key not in before[each.key]) for item in items)
+    yield from {*beginnings, *before.values(), *hanging}
 
 
 def end_of(decision: Decision) -> tuple[object, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 import anyio
@@ -44,6 +45,16 @@ async def until(condition: object, what: str) -> None:
             await anyio.sleep(0.005)
         return
     raise TimeoutError(what)
+
+
+def left(server: Sshd) -> list[int]:
+    """As `Sshd.commands`, without an idle warm shell and what feeds it."""
+    found = []
+    for pid in server.commands():
+        with suppress(OSError):  # ended meanwhile
+            if Path(f"/proc/{pid}/cmdline").read_bytes() not in (b"/bin/sh\0", b"cat\0"):
+                found.append(pid)
+    return found
 
 
 def not_sent(outcome: Outcome | None, why: Why, *words: str) -> None:

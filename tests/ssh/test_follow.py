@@ -12,7 +12,7 @@ import pytest
 from fixtures.sshd import Sshd
 from orchestrator.ssh.lines import LONGEST, Splitter
 from orchestrator.transport import Exited, NotSent, Unknown, Why
-from tests.ssh.helpers import PATIENT, QUICK, sh, transport, until
+from tests.ssh.helpers import PATIENT, QUICK, left, sh, transport, until
 
 pytestmark = pytest.mark.anyio
 
@@ -29,7 +29,7 @@ async def test_leaving_ends_the_command(new_sshd: Callable[..., Sshd]) -> None:
         async with nodes.follow(sh("echo begun; sleep 50 & wait")) as lines:
             assert await anext(lines) == "begun"
             assert await nodes.run(sh("echo beside")) == Exited(0, b"beside\n", b"")
-        await until(lambda: not server.commands(), "command gone")
+        await until(lambda: not left(server), "command gone")
         assert await nodes.run(sh("echo next")) == Exited(0, b"next\n", b"")
     assert server.log().count("Accepted publickey") == 1
 

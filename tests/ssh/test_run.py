@@ -15,7 +15,7 @@ import pytest
 from fixtures.sshd import Sshd
 from orchestrator.commands import Command, Effect
 from orchestrator.transport import Exited, Outcome, Signalled, Why
-from tests.ssh.helpers import PATIENT, QUICK, not_sent, sh, transport, unknown, until
+from tests.ssh.helpers import PATIENT, QUICK, left, not_sent, sh, transport, unknown, until
 
 pytestmark = pytest.mark.anyio
 EFFECTS = [Effect.READ, Effect.DESTRUCTIVE]
@@ -142,7 +142,7 @@ async def test_a_read_that_ignores_term_costs_the_connection(new_sshd: Callable[
             group.cancel_scope.cancel()
         assert await nodes.run(sh("echo next")) == Exited(0, b"next\n", b"")
         assert server.log().count("Accepted publickey") == 2
-        await until(lambda: not server.commands(), "timeout -k kills it after 5 s")
+        await until(lambda: not left(server), "timeout -k kills it after 5 s")
 
 
 async def test_cancelled_while_the_session_opens(new_sshd: Callable[..., Sshd]) -> None:
