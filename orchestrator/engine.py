@@ -7,28 +7,31 @@ queue. Time comes from anyio's clock, so the same loop runs in virtual time on s
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import anyio
 from anyio.abc import TaskGroup
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 from attrs import define, evolve, field, frozen
 
-from orchestrator.errors import LeaseHeldError, OrchestrateError, RefusedError
+from orchestrator.errors import OrchestrateError, RefusedError
 from orchestrator.executor import Executor, Sent
 from orchestrator.journal import Journal
-from orchestrator.lease import TTL, Held, is_dead
+from orchestrator.lease import TTL
 from orchestrator.remote import Answer, Remote
+from orchestrator.sight import Sight
 from orchestrator.streams import EventLine, Streams
+from orchestrator.tenure import Tenure
 from orchestrator.watch import Watch
 from states.decide import decide
-from states.facts import ClusterFacts, NodeFacts, Side
+from states.facts import ClusterFacts
 from states.goal import Decision, Do, Goal, Ledger, Look, Reached, Refused, Step, Steps, Waiting, Wanted
 from states.machines import lawful
 from states.pair import Pair
 from states.progress import Progress
 from states.resource import classify
 from states.stuck import overdue
-from states.vocabulary import Contents, Layer, Resource
+from states.vocabulary import Resource
 
 POLL = (0.4, 5.0)
 """Bounds of the polling interval while blocks are copied, seconds: 8.4 pushes no progress through events2."""
@@ -83,80 +86,49 @@ class Engine:
     holder: str
     run_id: str
     watch: Watch
-    facts: ClusterFacts = field(factory=ClusterFacts)
     ledger: Ledger = field(factory=Ledger)
-    _epochs: dict[str, int] = field(factory=dict)
-    _firewalls: dict[str, str] = field(factory=dict)
+    _sight: Sight = field(factory=Sight)
     _states: dict[str, Resource] = field(factory=dict)
     _progress: dict[str, Progress] = field(factory=dict)
-    _recent: dict[str, list[tuple[float, EventLine]]] = field(factory=dict)
     _looking: set[str] = field(factory=set)
-    _wait: Wait | None = None
-    _renewed: float = 0.0
     _sends: dict[str, int] = field(factory=dict)
+    _wait: Wait | None = None
+    _tenure: Tenure = field(init=False)
     _executor: Executor = field(init=False)
 
     def __attrs_post_init__(self) -> None:
+        self._tenure = Tenure(self.remote, self.holder, self.watch)
         self._executor = Executor(self.remote, self.journal, self.goal, self.holder, self.run_id)
+
+    @property
+    def facts(self) -> ClusterFacts:
+        """What is known now."""
+        return self._sight.facts
 
     async def run(self) -> Reached:
         """Take the goal's resources there. The lease is given back on every way out."""
-        self.journal.write({"kind": "run", "run": self.run_id, "goal": self.goal.direction.value, "holder": self.holder})
+        self._write(kind="run", goal=self.goal.direction.value, holder=self.holder)
         try:
-            await self._take_lease()
+            await self._first_look()
             reached = await self._loop()
         except OrchestrateError as error:
-            self.journal.write({"kind": "end", "run": self.run_id, "said": str(error), "code": error.code})
+            self._write(kind="end", said=str(error), code=error.code)
             raise
         finally:
             with anyio.CancelScope(shield=True), anyio.move_on_after(10):
-                await self._release()
-        self.journal.write({"kind": "end", "run": self.run_id, "said": "reached", "code": 0})
+                await self._tenure.release()
+        self._write(kind="end", said="reached", code=0)
         return reached
 
-    # -- lease ---------------------------------------------------------------------------------------------------------
+    def _write(self, **record: Any) -> None:
+        self.journal.write({"run": self.run_id, **record})
 
-    async def _take_lease(self) -> None:
-        """Take it on every node and look, in one round trip each, in the nodes' order only if somebody is in the way."""
-        names = self.remote.config.names
-        answers: dict[str, Answer] = {}
-        async with anyio.create_task_group() as group:
-            for name in names:
-                group.start_soon(self._lease_one, name, answers)
-        for name in names:
-            held = answers[name].held
-            if held is not None:
-                raise LeaseHeldError(_held_words(held))
-        self.facts = ClusterFacts(tuple(answers[name].facts for name in names))
-        for name in names:
-            self._accept(answers[name])
-            facts = answers[name].facts
-            self.journal.write({"kind": "looked", "run": self.run_id, "node": name, "began": facts.uptime, "ended": facts.ended,
-                                "state": facts.state.value, "why": facts.why})
-        self._renewed = anyio.current_time()
-
-    async def _lease_one(self, name: str, answers: dict[str, Answer]) -> None:
-        deadline = anyio.current_time() + TTL + 5
-        over = "-"
-        while True:
-            answer = answers[name] = await self.remote.lease(name, self.holder, over, zeros=True)
-            if answer.held is None:
-                return
-            over = answer.held.holder if is_dead(answer.held.holder) else "-"
-            if over == "-":
-                if not self._outlasts(answer.held, deadline):
-                    return
-                self.watch.note(f"waiting for the lease of {name}: {_held_words(answer.held)}")
-                await anyio.sleep(min(RELOOK, max(0.1, answer.held.left)))
-
-    def _outlasts(self, held: Held, deadline: float) -> bool:
-        """Worth waiting: a holder that is not renewing will be gone in time."""
-        return held.left + anyio.current_time() <= deadline and held.left < TTL - 2
-
-    async def _release(self) -> None:
-        async with anyio.create_task_group() as group:
-            for name in self._epochs:
-                group.start_soon(self.remote.release, name, self.holder)
+    async def _first_look(self) -> None:
+        answers = await self._tenure.take()
+        self._sight.start({name: answers[name] for name in self.remote.config.names})
+        for node in self.facts.nodes:
+            self._write(kind="looked", node=node.name, began=node.uptime, ended=node.ended, state=node.state.value, why=node.why)
+        self._measure()
 
     # -- the loop ------------------------------------------------------------------------------------------------------
 
@@ -177,7 +149,7 @@ class Engine:
     async def _turns(self, group: TaskGroup, send: Sender, receive: MemoryObjectReceiveStream[Message]) -> Reached:
         streams = Streams(self.remote, group, send.send)
         while True:
-            streams.follow(self._loaded())
+            streams.follow(self._sight.loaded)
             decision = self._decide()
             self._observe_states()
             if isinstance(decision, Reached):
@@ -186,9 +158,6 @@ class Engine:
                 raise RefusedError(decision)
             self._pursue(decision, group, send)
             await self._next(receive, decision)
-
-    def _loaded(self) -> tuple[str, ...]:
-        return tuple(node.name for node in self.facts.nodes if node.layer("module").state is Layer.UP)
 
     def _decide(self) -> Decision:
         decision = decide(self.goal, self.facts, self.ledger)
@@ -199,7 +168,7 @@ class Engine:
         if self._wait is None or self._wait.waiting.event != decision.event:
             self._end_wait()
             self._wait = Wait(decision, now)
-            self.journal.write({"kind": "awaits", "run": self.run_id, "event": decision.event, "resource": decision.resource})
+            self._write(kind="awaits", event=decision.event, resource=decision.resource)
         if decision.deadline is not None and now - self._wait.since >= decision.deadline:
             pair = self._pair(decision.resource)
             return overdue(decision, self.facts, pair, classify(pair), now - self._wait.since)
@@ -208,12 +177,14 @@ class Engine:
     def _end_wait(self) -> None:
         if self._wait is not None:
             waited = anyio.current_time() - self._wait.since
-            self.journal.write({"kind": "came", "run": self.run_id, "event": self._wait.waiting.event,
-                                "resource": self._wait.waiting.resource, "waited": round(waited, 3)})
+            self._write(kind="came", event=self._wait.waiting.event, resource=self._wait.waiting.resource, waited=round(waited, 3))
             self._wait = None
 
     def _pursue(self, decision: Decision, group: TaskGroup, send: Sender) -> None:
         """Start what the decision asks for; nothing here waits for an answer."""
+        old = self._sight.old(self.remote.config.names) if isinstance(decision, Steps) else ()
+        if old:
+            decision = Look(old, "what was seen is too old to act on")
         if isinstance(decision, Steps):
             for node in self.remote.config.names:
                 batch = tuple(step for step in decision.steps if step.node == node)
@@ -245,7 +216,8 @@ class Engine:
     async def _send(self, batch: tuple[Step, ...], send: Sender) -> None:
         node, asked = batch[0].node, anyio.current_time()
         try:
-            sent = await self._executor.send(batch, self.facts, self._epochs[node], self._firewalls.get(node, ""), self.watch.step)
+            epoch, firewall = self._tenure.epochs[node], self._sight.firewalls.get(node, "")
+            sent = await self._executor.send(batch, self.facts, epoch, firewall, self.watch.step)
             await send.send(Answered(sent, asked))
         except OrchestrateError as error:
             await send.send(Broke(error))
@@ -271,12 +243,12 @@ class Engine:
             await self._poll(decision)
         while receive.statistics().current_buffer_used:
             self._take(receive.receive_nowait())
-        await self._renew()
+        await self._tenure.renew()
 
     def _pause(self, decision: Decision) -> float:
         """Seconds until something is due without an event."""
         if not isinstance(decision, Waiting) or decision.event == "answers":
-            return TTL / 3
+            return TTL / 4
         left = math.inf
         if decision.deadline is not None and self._wait is not None:
             left = max(0.05, self._wait.since + decision.deadline - anyio.current_time())
@@ -291,7 +263,8 @@ class Engine:
     async def _poll(self, waiting: Waiting) -> None:
         """Look at the waiting resource's nodes, both at once; while blocks are copied, only at the counters."""
         if waiting.event.startswith(("synced", "moves_again")):
-            await self._glance(waiting.nodes[0])
+            await self._sight.glance(self.remote, waiting.nodes[0])  # both sides count the same blocks
+            self._measure()
             return
         answers: list[Looked] = []
         async with anyio.create_task_group() as group:
@@ -300,28 +273,13 @@ class Engine:
         for looked in answers:
             self._take(looked)
 
-    async def _glance(self, node: str) -> None:
-        """One side's counters are enough: both count the same blocks."""
-        self.facts = self.facts.replace(evolve(await self.remote.glance(self.facts.node(node)), fresh=False))
-        self._measure()
-
     async def _poll_one(self, node: str, answers: list[Looked]) -> None:
         asked = anyio.current_time()
         answers.append(Looked(await self.remote.lease(node, self.holder), asked))
 
-    async def _renew(self) -> None:
-        """A long wait must not lose the lease."""
-        if anyio.current_time() - self._renewed > TTL / 3:
-            self._renewed = anyio.current_time()
-            async with anyio.create_task_group() as group:
-                for name in self._epochs:
-                    if not self.ledger.in_flight:
-                        group.start_soon(self.remote.lease, name, self.holder)
-
     def _take(self, message: Message) -> None:
         if isinstance(message, EventLine):
-            self._recent.setdefault(message.node, []).append((anyio.current_time(), message))
-            self._apply(message)
+            self._sight.event(message)
         elif isinstance(message, Looked):
             self._looking.discard(message.answer.facts.name)
             self._accept(message.answer, message.asked_at)
@@ -330,35 +288,9 @@ class Engine:
         else:
             raise message.error
 
-    def _apply(self, message: EventLine) -> None:
-        """Fold one pushed event into the facts."""
-        node = self.facts.node(message.node)
-        if message.event is None:  # the stream broke: what was seen by it is seen no more
-            self._recent[message.node] = []
-            return
-        if message.event.resource in dict(node.sides):
-            side = message.fold(node.side(message.event.resource))
-            self.facts = self.facts.replace(evolve(node.with_side(message.event.resource, side), fresh=False))
-
-    def _accept(self, answer: Answer, asked_at: float | None = None) -> None:
-        """A fresh look replaces the node's facts; events that came since it was asked for are folded in again."""
-        if answer.held is not None:
-            raise LeaseHeldError(_held_words(answer.held))
-        name = answer.facts.name
-        if answer.epoch is not None:
-            if self._epochs.get(name, answer.epoch) != answer.epoch:
-                raise LeaseHeldError(f"the lease of {name} was lost and taken again: another orchestrator has been at work; run again")
-            self._epochs[name] = answer.epoch
-        self._firewalls[name] = answer.firewall
-        answer = evolve(answer, facts=_remembered(self.facts.node(name), answer.facts))
-        self.facts = self.facts.replace(answer.facts)
-        since = asked_at if asked_at is not None else anyio.current_time()
-        recent = [(at, line) for at, line in self._recent.get(name, []) if at >= since]
-        self._recent[name] = recent
-        for _, line in recent:
-            self._apply(line)
-        if all(_alike(side, self.facts.node(name).side(resource)) for resource, side in answer.facts.sides):
-            self.facts = self.facts.replace(answer.facts)  # the look saw all of it already
+    def _accept(self, answer: Answer, asked_at: float) -> None:
+        self._tenure.check(answer)
+        self._sight.look(answer, asked_at)
         self._measure()
 
     def _answered(self, sent: Sent, asked_at: float) -> None:
@@ -393,8 +325,8 @@ class Engine:
                 continue
             self._states[wanted.name] = state
             event = lawful(before, state) if before is not None else "seen"
-            self.journal.write({"kind": "moved", "run": self.run_id, "resource": wanted.name, "from": before.value if before else "",
-                                "to": state.value, "event": event or "", "surprise": event is None})
+            self._write(kind="moved", resource=wanted.name, **{"from": before.value if before else ""}, to=state.value, event=event or "",
+                        surprise=event is None)
             self.watch.moved(wanted.name, before, state, surprise=event is None)
 
     def _measure(self) -> None:
@@ -416,27 +348,9 @@ class Engine:
         self.ledger = evolve(self.ledger, stalled=frozenset(stalled))
 
 
-def _remembered(before: NodeFacts, now: NodeFacts) -> NodeFacts:
-    """A device that was read as zeros and is just created still holds nothing: only some looks read it all."""
-    for resource, side in now.sides:
-        if side.contents is Contents.UNKNOWN and side.identifiers is not None and side.identifiers.just_created:
-            now = now.with_side(resource, evolve(side, contents=before.side(resource).contents))
-    return now
-
-
-def _alike(one: Side, other: Side) -> bool:
-    """The same in everything events tell, counters apart."""
-    return all(getattr(one, name) == getattr(other, name) for name in TOLD)
-
-
-TOLD = ("configured", "role", "disk", "connection", "replication", "peer_role", "peer_disk", "suspended")
 TRANSIENT = ("(-10)", "(-18)", "(-19)", "(-23)")
 """State change errors of the kernel that a second try may get past: refused by peer, transient, concurrent, timeout."""
 
 
 def _transient(text: str) -> bool:
     return any(code in text for code in TRANSIENT)
-
-
-def _held_words(held: Held) -> str:
-    return f"another orchestrator ({held.holder}) holds the lease of {held.node} for {held.left} s more"

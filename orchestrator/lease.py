@@ -13,8 +13,8 @@ from pathlib import Path
 
 from attrs import frozen
 
-TTL = 30
-"""Seconds a lease lasts without being renewed. Renewed by every step and look of a run, and every TTL/3 while waiting."""
+TTL = 20
+"""Seconds a lease lasts without being renewed. Renewed by every step and look of a run, and every TTL/4 while waiting."""
 
 
 @frozen

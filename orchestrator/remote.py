@@ -88,12 +88,17 @@ class Remote:
         outcome = await self.transport.run(Command(facts.name, ("sh", "-c", script), Effect.READ, 20.0))
         if not isinstance(outcome, Exited):
             return facts
-        return look.read_glance(facts, outcome.stdout.decode(errors="replace"), self.expected(facts.name))
+        return look.read_glance(facts, outcome.stdout.decode(errors="replace"), self.expected(facts.name), self._clock())
 
     async def lease(self, node: str, holder: str, over: str = "-", zeros: bool = False) -> Answer:
         """Take or renew the lease and look."""
         lines = [look.SCRIPT, drbd.SCRIPT, shlex.join(("lease_take", holder, str(TTL), over)), self._look_call(node, zeros)]
         return await self._round_trip(node, "\n".join(lines), Effect.IDEMPOTENT, self._limit(zeros))
+
+    async def renew(self, node: str, holder: str) -> Outcome:
+        """Renew the lease and nothing else."""
+        script = "\n".join((look.SCRIPT, drbd.SCRIPT, shlex.join(("lease_take", holder, str(TTL), "-"))))
+        return await self.transport.run(Command(node, ("sh", "-c", script), Effect.IDEMPOTENT, 20.0))
 
     async def release(self, node: str, holder: str) -> Outcome:
         """Give the lease back."""

@@ -10,7 +10,7 @@ now() { read -r uptime _ </proc/uptime; }
 lease_take() { # HOLDER TTL OVER: take or renew; OVER names a holder that is known to be dead, or is "-"
 	now; read -r boot </proc/sys/kernel/random/boot_id
 	lease_read
-	if [ "$holder" = "$1" ] && [ "$leased" = "$boot" ] && [ $left -gt $(($2 / 2)) ]; then say lease-taken "$epoch"; return; fi
+	if [ "$holder" = "$1" ] && [ "$leased" = "$boot" ] && [ $left -gt $(($2 * 3 / 4)) ]; then say lease-taken "$epoch"; return; fi
 	[ -d $STATE ] || mkdir -p $STATE
 	exec 8>$STATE/lease.lock && flock 8
 	lease_read
@@ -135,7 +135,8 @@ attach() { # NAME MINOR CONFIGURED: disk up, not connected; `up` and `adjust` wo
 set_role() { $adm "$1" "$2"; } # primary|secondary NAME
 
 take_down() { # NAME MINOR: one thing after the other; 8.4.11 was seen to panic when a Primary that lost its peer is downed in one go
-	$adm secondary "$1" && $adm disconnect "$1"
+	$adm secondary "$1" || return
+	$adm disconnect "$1" # 10: there was no connection
 	$adm down "$1"
 }
 

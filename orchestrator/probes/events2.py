@@ -39,7 +39,7 @@ def parse_line(line: str) -> Event | None:
     """One line as an event; None for `exists -`, blank lines, and anything that is not an event."""
     words = line.split()
     at = ""
-    if words and words[0][:1].isdigit() and "T" in words[0]:
+    if words and words[0][:1].isdecimal() and "T" in words[0]:
         at, words = words[0], words[1:]
     if len(words) < 2 or words[0] not in ACTIONS or words[1] == "-":
         return None
@@ -101,7 +101,7 @@ def _device(event: Event, side: Side) -> Side:
     disk, size = event.get("disk"), event.get("size")
     return evolve(
         side, configured=True, disk=DiskState.read(disk) if disk else side.disk,
-        size=int(size) if size and size.isdigit() else side.size,
+        size=int(size) if size and size.isdecimal() else side.size,
     )
 
 
@@ -118,7 +118,7 @@ def _peer_device(event: Event, side: Side) -> Side:
     return evolve(
         side, replication=ReplicationState.read(replication) if replication else side.replication,
         peer_disk=DiskState.read(disk) if disk else side.peer_disk,
-        out_of_sync=int(dirty) if dirty and dirty.isdigit() else side.out_of_sync,
+        out_of_sync=int(dirty) if dirty and dirty.isdecimal() else side.out_of_sync,
     )
 
 

@@ -51,8 +51,8 @@ class Sections:
         """Split; a section that comes twice (a batch's steps) keeps its last text."""
         parts = re.split(r"^==(.+)$", text, flags=re.MULTILINE)
         found = {name.strip(): body.strip("\n") for name, body in zip(parts[1::2], parts[2::2], strict=True)}
-        end = next((name.split()[1] for name in found if name.startswith("end ")), None)
-        return cls(found, end is not None, float(end or 0))
+        end = next((name.removeprefix("end ") for name in found if re.fullmatch(r"end \d+\.\d\d", name)), None)
+        return cls(found, end is not None, _seconds(end or ""))
 
     def get(self, name: str) -> str | None:
         """A section's text, or None if it was not printed."""
@@ -67,10 +67,15 @@ def read_look(name: str, text: str, expected: tuple[Expected, ...], seen_at: flo
         return NodeFacts(name, Node.UNREACHABLE, seen_at, "its answer was cut off")
     version = _version(sections.get("proc-drbd") or "")
     return NodeFacts(
-        name, Node.REACHABLE, seen_at, "", head["boot_id"], head.get("hostname", ""), float(head.get("uptime", "0")),
+        name, Node.REACHABLE, seen_at, "", head["boot_id"], head.get("hostname", ""), _seconds(head.get("uptime", "")),
         sections.ended, _generation(version), version, _layers(sections, expected, _generation(version)),
         tuple((one.resource, _side(name, sections, one)) for one in expected), _claims(sections.get("claims") or ""),
     )
+
+
+def _seconds(text: str) -> float:
+    """A clock reading of a node; 0 for what is none."""
+    return float(text) if re.fullmatch(r"\d+(\.\d+)?", text, re.ASCII) else 0.0
 
 
 def _version(text: str) -> str:
@@ -88,7 +93,7 @@ def _claims(text: str) -> tuple[ClaimFact, ...]:
         words = line.split()
         if words[:1] == ["claim"] and len(words) >= 4:
             found.append(ClaimFact(words[1], words[2], words[3], None, running=False))
-        elif words[:1] == ["outcome"] and found and words[-1].isdigit():
+        elif words[:1] == ["outcome"] and found and words[-1].isdecimal():
             found[-1] = evolve(found[-1], code=int(words[-1]))
         elif words == ["running"] and found:
             found[-1] = evolve(found[-1], running=True)
@@ -198,17 +203,19 @@ def _side(node: str, sections: Sections, one: Expected) -> Side:
 
 def _kernel_view(side: Side, sections: Sections, one: Expected) -> Side:
     """What the kernel knows: from /proc/drbd (8.x), from events2 (9), or nothing, the module not being there."""
-    proc = sections.get("proc-drbd") or ""
+    proc = sections.get("proc-drbd")
+    if proc is None:
+        return side
     if not proc.startswith("version"):
         return absent(side)
     if proc.startswith("version: 8"):
         sectors = (sections.get(f"size {one.resource}") or "").strip()
-        return evolve(read_proc(proc, one.minor, side), size=int(sectors) // 2 if sectors.isdigit() else None)
+        return evolve(read_proc(proc, one.minor, side), size=int(sectors) // 2 if sectors.isdecimal() else None)
     events = sections.get(f"events {one.resource}")
     return side if events is None or "failed " in events else read_dump(events, side, one.resource)
 
 
-def read_glance(node: NodeFacts, text: str, expected: tuple[Expected, ...]) -> NodeFacts:
+def read_glance(node: NodeFacts, text: str, expected: tuple[Expected, ...], seen_at: float) -> NodeFacts:
     """The node's facts with the counters of a glance folded in; unchanged if it was cut off."""
     sections = Sections.cut(text)
     if not sections.whole:
@@ -218,7 +225,7 @@ def read_glance(node: NodeFacts, text: str, expected: tuple[Expected, ...]) -> N
         after = _kernel_view(before, sections, one)
         if after.configured is not None:
             kept = before.identifiers if not may_have_rotated(before, after) else None
-            node = node.with_side(one.resource, evolve(after, identifiers=kept, size=before.size))
+            node = evolve(node.with_side(one.resource, evolve(after, identifiers=kept, size=before.size)), seen_at=seen_at)
     return node
 
 

@@ -40,14 +40,14 @@ _w_over= _w_busy= _w_tied= _w_again=
 _w_end() {
 _w_over=1 _w_again=1
 [ "$_w_busy" ] || exit
-[ -z "$1$_w_tied" ] || kill "$!"
+[ -z "$1$_w_tied" ] || kill -s ALRM "$!"
 }
 _w_say() { printf '%%s\\n' "$1"; printf '%%s\\n' "$1" >&2; }
 _w_run() {
 _w_word=$1 _w_tied=$2 _w_busy=1 _w_again=1; shift 2
 "$@" </dev/null &
 _w_pid=$!
-[ -z "$_w_over" ] || [ -z "$_w_tied" ] || kill "$_w_pid"
+[ -z "$_w_over" ] || [ -z "$_w_tied" ] || kill -s ALRM "$_w_pid"
 while [ "$_w_again" ]; do _w_again=; wait "$_w_pid" 2>/dev/null; _w_code=$?; done
 _w_busy=
 _w_say "$_w_word $_w_code"

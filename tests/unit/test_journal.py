@@ -100,13 +100,6 @@ def test_a_full_disk_stops_the_run_before_anything_is_sent(path: Path, room: int
     assert len(tuple(read(path))) == 4
 
 
-def test_a_device_without_room_is_an_error_with_one_line() -> None:
-    with Journal(Path("/dev/full"), clock) as journal, pytest.raises(JournalError) as caught:
-        journal.write(RECORDS[0])
-    assert "No space left" in str(caught.value)
-    assert caught.value.code == 4
-
-
 def test_a_place_that_cannot_be_written_names_the_key_to_change(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(JournalError, match=r"\[cluster\] journal"):

@@ -1,0 +1,91 @@
+"""The facts of a run, as looks, pushed events and counters come in. Nothing is decided here.
+
+A look and the events that came while it was under way are put together so that neither can hide the other.
+"""
+
+from __future__ import annotations
+
+import anyio
+from attrs import define, evolve, field
+
+from orchestrator.remote import Answer, Remote
+from orchestrator.streams import EventLine
+from states.facts import ClusterFacts, NodeFacts, Side
+from states.vocabulary import Contents, Layer
+
+FRESH = 30.0
+"""Seconds after which what was seen of a node is no ground to act on."""
+TOLD = ("configured", "role", "disk", "connection", "replication", "peer_role", "peer_disk", "suspended")
+"""What events tell of a side, counters apart."""
+
+
+@define
+class Sight:
+    """Newest facts of every node, and its firewall's rules as last read."""
+
+    facts: ClusterFacts = field(factory=ClusterFacts)
+    firewalls: dict[str, str] = field(factory=dict)
+    _recent: dict[str, list[tuple[float, EventLine]]] = field(factory=dict)
+
+    def start(self, answers: dict[str, Answer]) -> None:
+        """The first look at every node."""
+        self.facts = ClusterFacts(tuple(answer.facts for answer in answers.values()))
+        for answer in answers.values():
+            self.firewalls[answer.facts.name] = answer.firewall
+
+    @property
+    def loaded(self) -> tuple[str, ...]:
+        """Nodes whose kernel has DRBD."""
+        return tuple(node.name for node in self.facts.nodes if node.layer("module").state is Layer.UP)
+
+    def event(self, line: EventLine) -> None:
+        """One pushed line."""
+        if line.event is None:  # the stream broke: what it said before is no help in reading a look
+            self._recent[line.node] = []
+            return
+        self._recent.setdefault(line.node, []).append((anyio.current_time(), line))
+        self._fold(line)
+
+    def _fold(self, line: EventLine) -> None:
+        node = self.facts.node(line.node)
+        if line.event is not None and line.event.resource in dict(node.sides):
+            side = line.fold(node.side(line.event.resource))
+            now = anyio.current_time()
+            self.facts = self.facts.replace(evolve(node.with_side(line.event.resource, side), fresh=False, seen_at=now))
+
+    def look(self, answer: Answer, asked_at: float) -> None:
+        """A fresh look replaces a node's facts; events that came since it was asked for are folded in again.
+
+        If that changes nothing, the look has seen all of them, and is the newest there is.
+        """
+        name = answer.facts.name
+        seen = _remembered(self.facts.node(name), answer.facts)
+        self.firewalls[name] = answer.firewall
+        self.facts = self.facts.replace(seen)
+        self._recent[name] = [(at, line) for at, line in self._recent.get(name, []) if at >= asked_at]
+        for _, line in self._recent[name]:
+            self._fold(line)
+        if all(_alike(side, self.facts.node(name).side(resource)) for resource, side in seen.sides):
+            self.facts = self.facts.replace(seen)
+
+    async def glance(self, remote: Remote, name: str) -> None:
+        """Read one node's counters."""
+        seen = await remote.glance(self.facts.node(name))
+        self.facts = self.facts.replace(evolve(seen, fresh=False))
+
+    def old(self, names: tuple[str, ...]) -> tuple[str, ...]:
+        """Those of these nodes that nothing has been heard of for too long to act on it (rule fresh-facts)."""
+        now = anyio.current_time()
+        return tuple(name for name in names if now - self.facts.node(name).seen_at > FRESH)
+
+
+def _remembered(before: NodeFacts, now: NodeFacts) -> NodeFacts:
+    """A device that was read as zeros and is just created still holds nothing: only some looks read it all."""
+    for resource, side in now.sides:
+        if side.contents is Contents.UNKNOWN and side.identifiers is not None and side.identifiers.just_created:
+            now = now.with_side(resource, evolve(side, contents=before.side(resource).contents))
+    return now
+
+
+def _alike(one: Side, other: Side) -> bool:
+    return all(getattr(one, name) == getattr(other, name) for name in TOLD)

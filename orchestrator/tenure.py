@@ -1,0 +1,81 @@
+"""Holding the lease of a cluster for the length of one run: take it everywhere, renew it, give it back.
+
+A holder that is alive renews; a newcomer that sees a lease grow again goes away, one that sees it shrink waits it out.
+"""
+
+from __future__ import annotations
+
+import anyio
+from attrs import define, field
+
+from orchestrator.errors import LeaseHeldError
+from orchestrator.lease import TTL, Held, is_dead
+from orchestrator.remote import Answer, Remote
+from orchestrator.watch import Watch
+
+ASK_AGAIN = 1.0
+"""Seconds between questions for a lease that somebody else holds."""
+
+
+@define
+class Tenure:
+    """The leases of one run. `epochs`: what each node said when it was taken; it must never change under us."""
+
+    remote: Remote
+    holder: str
+    watch: Watch
+    epochs: dict[str, int] = field(factory=dict)
+    _renewed: float = 0.0
+
+    async def take(self) -> dict[str, Answer]:
+        """Take the lease of every node and look, in one round trip each. Raises LeaseHeldError."""
+        answers: dict[str, Answer] = {}
+        async with anyio.create_task_group() as group:
+            for name in self.remote.config.names:
+                group.start_soon(self._take_one, name, answers)
+        for answer in answers.values():
+            self.check(answer)
+        self._renewed = anyio.current_time()
+        return answers
+
+    async def _take_one(self, name: str, answers: dict[str, Answer]) -> None:
+        over, least = "-", TTL + 1
+        while True:
+            answer = answers[name] = await self.remote.lease(name, self.holder, over, zeros=True)
+            if answer.held is None or answer.held.left > least:
+                return
+            least = answer.held.left
+            over = answer.held.holder if is_dead(answer.held.holder) else "-"
+            if over == "-":
+                self.watch.note(f"{held_words(answer.held)}: waiting, unless it renews it")
+                await anyio.sleep(ASK_AGAIN)
+
+    def check(self, answer: Answer) -> None:
+        """Every answer says whose lease it is. Raises LeaseHeldError if it is no longer ours."""
+        if answer.held is not None:
+            raise LeaseHeldError(held_words(answer.held))
+        name = answer.facts.name
+        if answer.epoch is not None and self.epochs.setdefault(name, answer.epoch) != answer.epoch:
+            raise LeaseHeldError(f"the lease of {name} was lost and taken again: another orchestrator has been at work; run again")
+
+    async def renew(self) -> None:
+        """A long wait must not lose the lease."""
+        if anyio.current_time() - self._renewed > TTL / 4:
+            self._renewed = anyio.current_time()
+            async with anyio.create_task_group() as group:
+                for name in self.epochs:
+                    group.start_soon(self._renew_one, name)
+
+    async def _renew_one(self, name: str) -> None:
+        await self.remote.renew(name, self.holder)
+
+    async def release(self) -> None:
+        """Give every lease back; what cannot be reached keeps ours until it runs out."""
+        async with anyio.create_task_group() as group:
+            for name in self.epochs:
+                group.start_soon(self.remote.release, name, self.holder)
+
+
+def held_words(held: Held) -> str:
+    """Somebody else's lease in words."""
+    return f"another orchestrator ({held.holder}) holds the lease of {held.node} for {held.left} s more"
