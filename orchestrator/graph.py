@@ -29,3 +29,17 @@ def as_dot(table: tuple[Row, ...], *, feared: bool = False) -> str:
     for row in _rows(table, feared):
         lines.append(f'  {row.source.value} -> {row.target.value} [label="{row.event}", style={style[row.by]}];')
     return "\n".join([*lines, "}"]) + "\n"
+
+
+def as_markdown() -> str:
+    """docs/machines.md: what we plan on, then everything that is lawful."""
+    parts = ["# State machines\n\nMade from the tables by `python -m orchestrator.graph > docs/machines.md`. `event`: we do it; "
+             "`(event)`: we wait for it; `!event`: lawful, never planned on.\n"]
+    for name, table in MACHINES.items():
+        for title, feared in ((f"{name}: what is planned on", False), (f"{name}: all that is lawful", True)):
+            parts.append(f"\n## {title}\n\n```mermaid\n{as_mermaid(table, feared=feared)}```\n")
+    return "".join(parts)
+
+
+if __name__ == "__main__":
+    print(as_markdown(), end="")

@@ -28,9 +28,11 @@ look_node() {
 	say firewall
 	# Each line: which firewall has rules at all, then its rules. No table loaded: nothing filters.
 	if [ -e /run/systemd/units/invocation:firewalld.service ]; then printf 'active firewalld\n'; fi
-	if [ -s /proc/net/ip_tables_names ] && have iptables-legacy; then
+	tables=''
+	[ -r /proc/net/ip_tables_names ] && read -r tables </proc/net/ip_tables_names # a file in /proc has no size
+	if [ -n "$tables" ] && have iptables-legacy; then
 		printf 'active iptables-legacy\n'; iptables-legacy -w 5 -S 2>&1
-	elif [ -s /proc/net/ip_tables_names ] && have iptables; then
+	elif [ -n "$tables" ] && have iptables; then
 		printf 'active iptables\n'; iptables -S 2>&1
 	fi
 	if [ -d /sys/module/nf_tables ] && have nft; then printf 'active nft\n'; nft list ruleset 2>&1; fi
@@ -81,9 +83,11 @@ look_contents() { # DISK ZEROS SYS: what a device without metadata holds
 		cmp -s -n $((sectors * 512)) "$1" /dev/zero && printf 'zeros all\n' || printf 'zeros not\n'
 		return
 	fi
-	tail=$((sectors * 512 - 4194304)); [ $tail -gt 0 ] || tail=0
-	for at in 0 $tail $((mebi / 3 * 1048576)) $((mebi * 2 / 3 * 1048576)); do
-		cmp -s -n 4194304 -i "$at:0" "$1" /dev/zero || { printf 'zeros not at %s\n' "$at"; return; }
+	size=4194304
+	[ $((sectors * 512)) -gt $size ] || size=$((sectors * 512))
+	tail=$((sectors * 512 - size))
+	for at in 0 $tail $((mebi / 12 * 4194304)) $((mebi / 6 * 4194304)); do # sampled at a third and two thirds: 4 MiB steps
+		cmp -s -n $size -i "$at:0" "$1" /dev/zero || { printf 'zeros not at %s\n' "$at"; return; }
 	done
 	printf 'zeros sampled\n'
 }

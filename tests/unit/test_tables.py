@@ -7,13 +7,14 @@ import re
 from collections import Counter
 from enum import Enum
 from functools import cache
+from pathlib import Path
 
 import pytest
 from attrs import evolve
 from hypothesis import given
 
 from fixtures.situations import ATTACHED, BLANK, DOWN, HEALTHY, NAMES, WANTED, situations
-from orchestrator.graph import MACHINES, as_dot, as_mermaid
+from orchestrator.graph import MACHINES, as_dot, as_markdown, as_mermaid
 from states import resource
 from states.facts import ClusterFacts, NodeFacts, Side
 from states.goal import Direction, Ledger
@@ -183,3 +184,8 @@ def test_the_diagram_tells_who_moves(table: tuple[Row, ...]) -> None:
     marks = dict(re.findall(r": ([(!]?)(\w+)\)?$", as_mermaid(table, feared=True), re.MULTILINE)[i][::-1]
                  for i in range(len(table)))
     assert marks == {row.event: {By.US: "", By.AWAITED: "(", By.FEARED: "!"}[row.by] for row in table}
+
+
+def test_the_page_in_docs_is_drawn_from_the_tables() -> None:
+    page = Path(__file__).parents[2] / "docs" / "machines.md"
+    assert page.read_text() == as_markdown(), "python -m orchestrator.graph > docs/machines.md"
