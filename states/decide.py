@@ -70,6 +70,8 @@ def _decide_resource(goal: Goal, facts: ClusterFacts, ledger: Ledger, wanted: Wa
         if violation is not None:
             return _refusal(step, violation)
     answer = _decide_pair(goal, facts, ledger, wanted, moves)
+    if isinstance(answer, Refused) and answer.kind is Kind.RULE and not ledger.in_flight:
+        return answer  # nothing is prepared on the way to a refusal
     if moves:
         more = answer.steps if isinstance(answer, Steps) else ()
         return Steps((*_unsent(moves, ledger), *more)) if _unsent(moves, ledger) or more else _answer_wait(answer, moves)

@@ -10,8 +10,10 @@ from attrs import evolve, field, frozen
 from states import resource as resources
 from states.expect import after_event, after_step
 from states.facts import ClusterFacts
-from states.goal import Do, Goal, Ledger, Look, Reached, Refused, Step, Steps, Waiting, Wanted
+from states.goal import Do, Goal, Kind, Ledger, Look, Reached, Refused, Step, Steps, Waiting, Wanted
+from states.pair import Pair
 from states.stacks import spec
+from states.stuck import overdue
 from states.table import On
 
 MOST = 200
@@ -55,7 +57,9 @@ def plan(goal: Goal, facts: ClusterFacts, ledger: Ledger | None = None) -> Plan:
         if isinstance(answer, Refused):
             return Plan(tuple(items), refused=answer, after=facts)
         if isinstance(answer, Look):
-            return Plan(tuple(items), after=facts)
+            return Plan(tuple(items), refused=_unsure(answer), after=facts)
+        if isinstance(answer, Waiting) and answer.event == "settled":
+            return Plan(tuple(items), refused=_suspect(answer, facts, wanted[answer.resource]), after=facts)
         if isinstance(answer, Waiting):
             items.append(_awaited(answer, items))
             facts = after_event(facts, answer.event, wanted[answer.resource])
@@ -65,6 +69,16 @@ def plan(goal: Goal, facts: ClusterFacts, ledger: Ledger | None = None) -> Plan:
                 facts = after_step(facts, step, wanted[step.resource])
             ledger = _remember(ledger, answer.steps)
     raise RuntimeError(f"no end after {MOST} rounds: {[item.key for item in items[-6:]]}")
+
+
+def _unsure(answer: Look) -> Refused:
+    return Refused("fresh-facts", f"plan for {' and '.join(answer.nodes)}", answer.why, "run it again", Kind.FAILED)
+
+
+def _suspect(waiting: Waiting, facts: ClusterFacts, wanted: Wanted) -> Refused:
+    """A plan does not hope that a suspicion goes away."""
+    pair = Pair.of(facts, wanted, Ledger())
+    return overdue(waiting, facts, pair, resources.classify(pair), 0.0)
 
 
 def _remember(ledger: Ledger, steps: tuple[Step, ...]) -> Ledger:

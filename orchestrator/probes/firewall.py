@@ -40,6 +40,10 @@ def read_port(text: str, peer: str, port: int) -> Port:
     return found
 
 
+HARMLESS = frozenset({"", "ACCEPT", "LOG", "NFLOG", "MARK", "CONNMARK", "TCPMSS", "SET", "CLASSIFY"})
+"""Targets after which a packet goes on, or is let in."""
+
+
 # -- iptables ----------------------------------------------------------------------------------------------------------
 
 def _iptables(tool: str, rules: str, peer: str, port: int) -> Port:
@@ -50,14 +54,14 @@ def _iptables(tool: str, rules: str, peer: str, port: int) -> Port:
     )
     for line in rules.splitlines():
         if line.startswith("-P INPUT "):
-            policy = line.split()[2]
+            policy = line.removeprefix("-P INPUT ").strip() or "unreadable"
         if not line.startswith("-A INPUT "):
             continue
         jump = re.search(r"-j (\S+)", line)
         target = jump[1] if jump else ""
         if target == "ACCEPT" and _accepts_peer(line, peer, port):
             return Port(Layer.UP, f"{tool} lets {peer} in: {line}")
-        if target in ("DROP", "REJECT") and _may_match(line, peer, port):
+        if target not in HARMLESS and _may_match(line, peer, port):  # DROP, REJECT, or a chain that may do so
             return Port(Layer.DOWN, f"{tool} blocks {peer}: {line}", commands)
     if policy != "ACCEPT":
         return Port(Layer.DOWN, f"{tool} blocks {peer}: the policy of INPUT is {policy}", commands)
@@ -89,7 +93,7 @@ def _may_match(line: str, peer: str, port: int) -> bool:
 def _in(text: str, port: int) -> bool:
     for part in text.split(","):
         low, _, high = part.partition(":")
-        if low.isdigit() and int(low) <= port <= int(high or low):
+        if low.isdecimal() and (high or low).isdecimal() and int(low) <= port <= int(high or low):
             return True
     return False
 
@@ -102,7 +106,8 @@ def _nft(rules: str, peer: str, port: int) -> Port:
         ours = f"ip saddr {peer} tcp dport {port}"
         if ours in body:
             continue
-        blocks = policy == "drop" or re.search(r"\b(drop|reject)\b", re.sub(r"ct state (\S*invalid\S*) drop", "", body)) is not None
+        rest = re.sub(r"ct state (\S*invalid\S*) drop", "", body)
+        blocks = policy == "drop" or re.search(r"\b(drop|reject|jump|goto|queue)\b", rest) is not None
         if blocks:
             command = f"nft insert rule {family} {table} {chain}"
             commands = tuple(f"{command} ip saddr {peer} tcp {way} {port} accept comment orchestrate" for way in ("dport", "sport"))
@@ -118,9 +123,9 @@ def nft_input_chains(rules: str) -> list[tuple[str, str, str, str, str]]:
     for raw in rules.splitlines():
         line = raw.strip()
         if line.startswith("table "):
-            _, family, table, *_ = line.split()
+            family, table = (*line.split(), "", "")[1:3]
         elif line.startswith("chain "):
-            chain, policy, body, is_input = line.split()[1], "accept", [], False
+            chain, policy, body, is_input = (*line.split(), "")[1], "accept", [], False
         elif "hook input" in line:
             is_input = family in ("ip", "inet")
             policy = (re.search(r"policy (\w+)", line) or ["", "accept"])[1]

@@ -35,7 +35,8 @@ START = "exec /bin/sh"  # understood by every login shell that lets us at all
 # shell is fed by a `cat`, which sees the end of our stream when the shell, waiting for a command, would not; the shell is
 # then told by HUP, and passes it on to a READ's `timeout` as ALRM, which is "time is up" to it. (Not as TERM: the shell
 # has a trap for TERM, and what it has just forked would lose it in there.) TERM to the shell is what sshd sends where it
-# passes signals on; it ends any command. The pipe from `cat`: dash and busybox have here-documents in pipes, bash has coprocesses; others: no warm shell.
+# passes signals on; it ends any command. The pipe from `cat`: dash and busybox have here-documents in pipes, bash has
+# coprocesses; where there is neither, there is no warm shell.
 PRELUDE = b"""{ exec 3<&0
 _w_over= _w_busy= _w_tied= _w_again=
 _w_end() {

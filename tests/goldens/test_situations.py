@@ -12,7 +12,7 @@ from fixtures.situations.write import facts_text, plan_text
 from states.decide import decide
 from states.expect import after_event, after_step
 from states.facts import ClusterFacts
-from states.goal import Decision, Look, Reached, Refused
+from states.goal import Decision, Look, Reached, Refused, Waiting
 from states.plan import Item, Plan, plan
 
 ALL = situations()
@@ -102,4 +102,6 @@ def test_there_is_nothing_left_to_do_after_a_plan(situation: Situation) -> None:
     again = plan(situation.goal, after, situation.ledger)
     assert again.items == ()
     assert again.after == after
-    assert isinstance(decide(situation.goal, after, situation.ledger), Reached | Refused | Look)
+    answer = decide(situation.goal, after, situation.ledger)
+    doubted = isinstance(answer, Waiting) and answer.event == "settled"  # a plan refuses at once, a run looks again for 5 s
+    assert isinstance(answer, Reached | Refused | Look) or doubted

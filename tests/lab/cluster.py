@@ -94,7 +94,10 @@ class Cluster:
 
     def claims(self) -> list[tuple[str, str, str]]:
         """DESTRUCTIVE operations claimed on the nodes: node, step, outcome."""
-        script = "for c in /var/lib/orchestrate/claims/*; do read s _ <$c/intent && printf '%s %s\\n' $s $(cat $c/outcome 2>/dev/null || echo open); done"
+        script = (
+            "for c in /var/lib/orchestrate/claims/*; do read s _ <$c/intent &&"
+            " printf '%s %s\\n' $s $(cat $c/outcome 2>/dev/null || echo open); done"
+        )
         found = []
         for node, text in self.both(f"[ -d /var/lib/orchestrate/claims ] || exit 0; {script}").items():
             found += [(node, *line.split()) for line in text.splitlines()]

@@ -125,7 +125,8 @@ def test_a_boot_unit_that_connects_is_taken_out_of_the_boot(cluster: Cluster) ->
 def test_a_changed_host_key(cluster: Cluster) -> None:
     known = cluster.lab.config_path.parent / "known_hosts.wrong"
     lines = (cluster.lab.config_path.parent / "known_hosts").read_text().splitlines()
-    swapped = [line.replace("10.99.0.11", "10.99.0.99").replace("10.99.0.12", "10.99.0.11").replace("10.99.0.99", "10.99.0.12") for line in lines]
+    other = {"10.99.0.11": "10.99.0.12", "10.99.0.12": "10.99.0.11"}
+    swapped = [" ".join((other.get(line.split()[0], line.split()[0]), *line.split()[1:])) for line in lines]
     known.write_text("\n".join(swapped) + "\n")
     cluster.changes['known_hosts = "known_hosts"'] = 'known_hosts = "known_hosts.wrong"'
     said = cluster.up(code=6)
