@@ -72,10 +72,10 @@ class Remote:
             for name, section in self.config.resource.items()
         )
 
-    def _look_call(self, node: str, zeros: bool) -> str:
+    def _look_call(self, node: str, zeros: bool, *, contents: bool = True) -> str:
         words = ["look"]
         for one in self.expected(node):
-            words += [one.resource, str(one.minor), one.disk, str(one.port), "1" if one.zeros and zeros else "0"]
+            words += [one.resource, str(one.minor), one.disk, str(one.port), "1" if one.zeros and zeros else "0" if contents else "-"]
         return shlex.join(words)
 
     async def look(self, node: str, zeros: bool = False) -> Answer:
@@ -91,8 +91,9 @@ class Remote:
         return look.read_glance(facts, outcome.stdout.decode(errors="replace"), self.expected(facts.name), self._clock())
 
     async def lease(self, node: str, holder: str, over: str = "-", zeros: bool = False) -> Answer:
-        """Take or renew the lease and look."""
-        lines = [look.SCRIPT, drbd.SCRIPT, shlex.join(("lease_take", holder, str(TTL), over)), self._look_call(node, zeros)]
+        """Take or renew the lease and look. Blank disks are read again only by a run's first look (`zeros`)."""
+        look_call = self._look_call(node, zeros, contents=zeros)
+        lines = [look.SCRIPT, drbd.SCRIPT, shlex.join(("lease_take", holder, str(TTL), over)), look_call]
         return await self._round_trip(node, "\n".join(lines), Effect.IDEMPOTENT, self._limit(zeros))
 
     async def renew(self, node: str, holder: str) -> Outcome:
@@ -108,8 +109,9 @@ class Remote:
     async def act(self, node: str, steps: tuple[tuple[Step, str], ...], sender: drbd.Sender, holder: str, epoch: int) -> Answer:
         """Carry out steps (each with its op-id) in order, renewing the lease first, then look."""
         lines = [look.SCRIPT, drbd.SCRIPT, "which_generation", shlex.join(("lease_take", holder, str(TTL), "-"))]
+        lines.append("brief=yes" if all(step.do is not Do.CONNECT for step, _ in steps) else "")
         lines += [f"act {shlex.join((step.key, holder, str(epoch)))} {drbd.call(step, sender, op)}" for step, op in steps]
-        lines.append(self._look_call(node, any(step.do is Do.CONNECT for step, _ in steps)))
+        lines.append(self._look_call(node, any(step.do is Do.CONNECT for step, _ in steps), contents=False))
         destructive = any(step.do in DESTRUCTIVE for step, _ in steps)
         limit = sum(drbd.LIMITS[step.do] for step, _ in steps) + LOOK_LIMIT
         return await self._round_trip(node, "\n".join(lines), Effect.DESTRUCTIVE if destructive else Effect.IDEMPOTENT, limit)
@@ -136,7 +138,11 @@ def read_answer(node: str, outcome: Outcome, expected: tuple[look.Expected, ...]
         if not facts.reachable:
             facts = evolve(facts, why=_why_cut(outcome))
     sections = look.Sections.cut(text)
-    return Answer(facts, _results(text), read_held(node, text), read_taken(text), sections.get("firewall") or "")
+    results = _results(text)
+    if isinstance(outcome, Exited) and outcome.span is not None and facts.reachable:
+        facts = evolve(facts, uptime=outcome.span[0], ended=outcome.span[1])
+        results = tuple(evolve(one, began=outcome.span[0]) if one is results[0] else one for one in results)
+    return Answer(facts, results, read_held(node, text), read_taken(text), sections.get("firewall") or "")
 
 
 def _why_cut(outcome: Exited) -> str:

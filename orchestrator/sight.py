@@ -11,7 +11,7 @@ from attrs import define, evolve, field
 from orchestrator.remote import Answer, Remote
 from orchestrator.streams import EventLine
 from states.facts import ClusterFacts, NodeFacts, Side
-from states.vocabulary import Contents, Layer
+from states.vocabulary import Contents, Layer, Metadata
 
 FRESH = 30.0
 """Seconds after which what was seen of a node is no ground to act on."""
@@ -80,10 +80,12 @@ class Sight:
 
 
 def _remembered(before: NodeFacts, now: NodeFacts) -> NodeFacts:
-    """A device that was read as zeros and is just created still holds nothing: only some looks read it all."""
+    """What an unused or just created device holds was read by the run's first look; later looks do not read it again."""
     for resource, side in now.sides:
-        if side.contents is Contents.UNKNOWN and side.identifiers is not None and side.identifiers.just_created:
-            now = now.with_side(resource, evolve(side, contents=before.side(resource).contents))
+        untouched = side.metadata is Metadata.MISSING or (side.identifiers is not None and side.identifiers.just_created)
+        if side.contents is Contents.UNKNOWN and untouched:
+            old = before.side(resource)
+            now = now.with_side(resource, evolve(side, contents=old.contents, signature=side.signature or old.signature))
     return now
 
 

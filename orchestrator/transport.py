@@ -11,7 +11,7 @@ from contextlib import AbstractAsyncContextManager
 from enum import Enum
 from typing import Protocol
 
-from attrs import frozen
+from attrs import field, frozen
 
 from orchestrator.commands import Command
 
@@ -30,11 +30,15 @@ class Why(Enum):
 
 @frozen
 class Exited:
-    """The command ran to its end on the node and said `code`. 124 and 137: the far side's limit ended it."""
+    """The command ran to its end on the node and said `code`. 124 and 137: the far side's limit ended it.
+
+    `span`: the node's uptime (s) before and after it, where the transport could tell: forks of its own included.
+    """
 
     code: int
     stdout: bytes
     stderr: bytes
+    span: tuple[float, float] | None = field(default=None, eq=False)
 
 
 @frozen

@@ -76,26 +76,41 @@ once() { # OP STEP RESOURCE FUNCTION ARGS...: a destructive step, alone on this 
 }
 
 # -- what must still be true, asked in the same shell right before the step ---------------------------------------------
-gi_of() { # NAME MINOR DISK
-	if [ "$generation" = 9 ]; then set -- "$($adm get-gi "$1" 2>/dev/null | grep -m 1 -E '^[0-9A-F]{16}:')"
-	elif [ -r /proc/drbd ] && line=$($setup get-gi "$2" 2>/dev/null); then set -- "$line"
-	else set -- "$(drbdmeta - v08 "$3" internal get-gi 2>/dev/null)"; fi
-	printf '%s\n' "$1" | { IFS=: read -r a b c d _; printf '%s:%s:%s:%s\n' "$a" "$b" "$c" "$d"; }
+gi_of() { # NAME MINOR DISK: into $gi, without the flags
+	if [ $generation = 9 ]; then gi=$($adm get-gi "$1" 2>/dev/null)
+	elif [ -r /proc/drbd ] && gi=$($setup get-gi "$2" 2>/dev/null); then :
+	else gi=$(drbdmeta - v08 "$3" internal get-gi 2>/dev/null); fi
+	IFS=: read -r current bitmap newer older _ <<-END
+	$gi
+	END
+	gi=$current:$bitmap:$newer:$older
 }
 
 still() { # NAME MINOR DISK IDENTIFIERS
-	seen=$(gi_of "$1" "$2" "$3")
-	[ "$seen" = "$4" ] || { printf 'identifiers are %s, were %s\n' "$seen" "$4"; return 76; }
+	gi_of "$1" "$2" "$3"
+	[ "$gi" = "$4" ] || { printf 'identifiers are %s, were %s\n' "$gi" "$4"; return 76; }
+}
+
+never_good() { # NAME MINOR: connected, nobody Primary, and neither disk was ever good
+	if [ $generation = 9 ]; then seen=$($setup events2 --now "$1"); else
+		while read -r minor seen; do [ "$minor" = "$2:" ] && break; done </proc/drbd
+	fi
+	case $seen in
+	*Primary*|*UpToDate*|*Outdated*|*[:/]Consistent*) ;; # "Inconsistent" is what it has to be
+	*Connected*Inconsistent*|*Inconsistent*Connected*) return 0 ;;
+	esac
+	printf 'not what was looked at: %s\n' "$seen"
+	return 76
 }
 
 blank() { # DISK MINOR NAME: the same eyes as the look's
 	seen=$(look_disk "$1" "$2" 0 no "$3")
 	case $seen in
-	*holder*|*nodevice*) printf '%s\n' "$seen"; return 76 ;;
-	*"zeros sampled"*) ;;
-	*) printf 'no longer blank: %s\n' "$seen"; return 76 ;;
+	*"holder "*|*nodevice*|*TYPE=*|*"zeros not"*) ;;
+	*"zeros sampled"*) return 0 ;;
 	esac
-	case $seen in *TYPE=*|*PTTYPE=*) printf 'no longer blank: %s\n' "$seen"; return 76 ;; esac
+	printf 'no longer blank: %s\n' "$seen"
+	return 76
 }
 
 # -- the steps ----------------------------------------------------------------------------------------------------------
@@ -145,19 +160,9 @@ connect() { # NAME MINOR DISK IDENTIFIERS
 }
 
 force_primary() { # NAME MINOR DISK IDENTIFIERS
-	still "$@" || return
-	case $(drbdsetup events2 --now "$1") in
-	*role:Primary*|*disk:UpToDate*) printf 'a side has good data or is Primary\n'; return 76 ;;
-	*connection:Connected*) $adm primary --force "$1" ;;
-	*) printf 'not connected any more\n'; return 76 ;;
-	esac
+	still "$@" && never_good "$1" "$2" && $adm primary --force "$1"
 }
 
 clear_bitmap() { # NAME MINOR DISK IDENTIFIERS
-	still "$@" || return
-	case $(drbdsetup events2 --now "$1") in
-	*role:Primary*|*disk:UpToDate*) printf 'a side has good data or is Primary\n'; return 76 ;;
-	*connection:Connected*) $adm new-current-uuid --clear-bitmap "$1/0" ;;
-	*) printf 'not connected any more\n'; return 76 ;;
-	esac
+	still "$@" && never_good "$1" "$2" && $adm new-current-uuid --clear-bitmap "$1/0"
 }

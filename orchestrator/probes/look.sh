@@ -1,6 +1,7 @@
 # One look at a node: everything `states` wants to know, in one shell, with as few forks as possible (a fork costs
 # 20-200 ms on a small node). Prints sections, "==NAME ARGS" and then raw text; the parsing is done by the orchestrator.
-# Reads only. Arguments: for each resource NAME MINOR DISK PORT ZEROS, where ZEROS=1 asks to read a whole blank disk.
+# Reads only. Arguments: for each resource NAME MINOR DISK PORT ZEROS. ZEROS=1 asks to read a whole blank disk, 0 to sample
+# it, - not to read it (that was done before, and creating metadata does it again).
 say() { printf '\n==%s\n' "$*"; }
 copy() { while IFS= read -r line || [ -n "$line" ]; do printf '%s\n' "$line"; done <"$1"; }
 first() { read -r line <"$1" && printf '%s\n' "$line"; }
@@ -72,11 +73,11 @@ look_disk() { # DISK MINOR ZEROS ATTACHED NAME
 	0) return ;;
 	1) printf '\nmetadata missing\n' ;; # drbdmeta: "No valid meta data found"; 20: it could not be read
 	esac
-	look_contents "$disk" "$3" "$sys"
+	[ "$3" = - ] || look_contents "$disk" "$3" "$sys"
 }
 
 look_contents() { # DISK ZEROS SYS: what a device without metadata holds
-	printf 'blkid '; blkid -p -o export "$1" 2>/dev/null | tr '\n' ' '; printf '\n'
+	blkid -p -o export "$1" 2>/dev/null
 	read -r sectors <"$3/size"
 	mebi=$((sectors / 2048))
 	if [ "$2" = 1 ]; then
@@ -105,7 +106,7 @@ look_resource() { # NAME MINOR DISK PORT ZEROS
 	fi
 	look_disk "$3" "$2" "$5" $attached "$1"
 	[ "$attached$5" = yes1 ] && zeros_below_metadata "$3" "$2"
-	if [ $known = yes ] && [ $linked = no ]; then
+	if [ $known = yes ] && [ $linked = no ] && [ -z "${brief:-}" ]; then # brief: right after a step of ours, nothing new is in there
 		say kernel "$1"
 		dmesg | grep -E "drbd $1([ /:]|\$)|drbd$2: " | tail -n 40
 	fi

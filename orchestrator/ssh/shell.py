@@ -6,7 +6,7 @@ child is a /bin/sh that reads what to do from its stdin. For every command:
     we      begin: say BEGIN on both streams        what comes before BEGIN is an earlier command's orphan: dropped
     shell   BEGIN on stdout, BEGIN on stderr        it lives, and the connection does: until now nothing was sent
     we      the command, and the word END           once; whatever happens now, it may have run
-    shell   its output, then END CODE on stdout and END CODE on stderr: both streams are complete
+    shell   its output, then END CODE FROM TO on both streams: both are complete; FROM, TO: the node's uptime around it
 
 BEGIN and END are 128 random bits each, and are in nobody's argv or environment: no output can contain them by accident.
 All we write are `{ ... }` blocks: of a block that was cut short by the end of its stream, a shell runs nothing.
@@ -46,13 +46,15 @@ _w_over=1 _w_again=1
 }
 _w_say() { printf '%%s\\n' "$1"; printf '%%s\\n' "$1" >&2; }
 _w_run() {
-_w_word=$1 _w_tied=$2 _w_busy=1 _w_again=1; shift 2
+_w_word=$1 _w_tied=$2 _w_busy=1 _w_again=1 _w_from=; shift 2
+{ read -r _w_from _ </proc/uptime; } 2>/dev/null
 "$@" </dev/null &
 _w_pid=$!
 [ -z "$_w_over" ] || [ -z "$_w_tied" ] || kill -s ALRM "$_w_pid"
 while [ "$_w_again" ]; do _w_again=; wait "$_w_pid" 2>/dev/null; _w_code=$?; done
-_w_busy=
-_w_say "$_w_word $_w_code"
+_w_busy= _w_to=
+{ read -r _w_to _ </proc/uptime; } 2>/dev/null
+_w_say "$_w_word $_w_code $_w_from $_w_to"
 [ -z "$_w_over" ] || exit
 }
 trap '_w_end ""' HUP
@@ -96,6 +98,7 @@ class Stream:
     def __init__(self, begin: bytes, end: bytes) -> None:
         self.begun = False
         self.code: int | None = None
+        self.span: tuple[float, float] | None = None
         self.rest = b""  # what came after END
         self._begin = begin + b"\n"
         self._end = end + b" "
@@ -120,8 +123,10 @@ class Stream:
             return
         words = bytes(self._data[at + len(self._end) :])
         if b"\n" in words:
-            code, self.rest = words.split(b"\n", 1)
+            line, self.rest = words.split(b"\n", 1)
+            code, *span = line.split()
             self.code = int(code)
+            self.span = (float(span[0]), float(span[1])) if len(span) == 2 else None
             del self._data[at:]
 
     @property
@@ -198,7 +203,7 @@ class Shell(Session):
         if out.code is not None and err.code is not None:
             self.spoken = bool(out.rest or err.rest)
             self._streams, self.sent = None, False
-            return _ended(out.code, out.output, err.output, changing=self._changing)
+            return _ended(out, err, changing=self._changing)
         if self.lost is not None:
             return Unknown(Why.LOST, str(self.lost) or type(self.lost).__name__, out.output)
         if self.over:
@@ -224,12 +229,13 @@ class Shell(Session):
             await self.settled.wait()
 
 
-def _ended(code: int, stdout: bytes, stderr: bytes, *, changing: bool) -> Outcome:
+def _ended(out: Stream, err: Stream, *, changing: bool) -> Outcome:
     """A shell says 128+n for signal n. Of READs that is passed on, as by `link.TIED`; of the others a session of their
     own would have said which signal, and so do we (a command that itself exits with such a code is told as signalled)."""
+    code = out.code or 0
     if changing and code > 128 and code - 128 in signal.valid_signals():
-        return Signalled(_signal_name(code - 128), stdout, stderr)
-    return Exited(code, stdout, stderr)
+        return Signalled(_signal_name(code - 128), out.output, err.output)
+    return Exited(code, out.output, err.output, out.span)
 
 
 def _signal_name(number: int) -> str:

@@ -101,7 +101,8 @@ def test_a_cut_order_runs_nothing(tmp_path: Path, argv: tuple[str, ...], effect:
         assert far.stdin is not None
         assert far.stdout is not None
         far.stdin.write(PRELUDE % b"begin" + whole)
-        assert [far.stdout.readline(), far.stdout.readline()] == [b"begin\n", b"end 0\n"]
+        assert far.stdout.readline() == b"begin\n"
+        assert far.stdout.readline().split()[:2] == [b"end", b"0"]
         far.stdin.close()  # not before: a shell that hears of the end first runs nothing any more
     assert len(list(tmp_path.iterdir())) == 2
 
