@@ -5,6 +5,7 @@ Raises ConfigError with one line: file, key, what was expected. Every key has a 
 
 from __future__ import annotations
 
+import ipaddress
 import re
 import tomllib
 from pathlib import Path
@@ -228,6 +229,11 @@ def _node_problems(config: Config) -> list[str]:
     for name, node in config.node.items():
         if not NAME.fullmatch(name):
             found.append(f"node.{name}: a host name, as `uname -n` prints it, was expected")
+        try:
+            ipaddress.IPv4Address(node.replication_address or node.address)
+        except ValueError:
+            key = "replication_address" if node.replication_address else "address (DRBD listens there too, without a replication_address)"
+            found.append(f"node.{name}.{key}: an IPv4 address was expected, found {node.replication_address or node.address!r}")
         for key, address in (("address", node.address), ("replication_address", node.replication_address)):
             if not address:
                 continue
@@ -238,8 +244,8 @@ def _node_problems(config: Config) -> list[str]:
 
 
 def _resource_problems(config: Config, name: str, section: ResourceSection) -> list[str]:
-    if not NAME.fullmatch(name):
-        return [": letters, digits, . _ - were expected in the name"]
+    if not NAME.fullmatch(name) or name == "all":  # drbdadm reads "all" as every resource
+        return [" a name of letters, digits, . _ - was expected, and not `all`"]
     return [*_disk_problems(config, name, section), *_net_problems(section), *_rate_problems(section)]
 
 
@@ -254,8 +260,17 @@ def _disk_problems(config: Config, name: str, section: ResourceSection) -> list[
     return found
 
 
+def _number_problems(section: ResourceSection) -> list[str]:
+    limits = {"minor": (0, 1048575), "port": (1, 65535), "ping_timeout": (1, 300)}
+    limits |= dict.fromkeys(("connect_deadline", "stall_after"), (1, 86400))
+    bad = {key: getattr(section, key) for key, (low, high) in limits.items() if not low <= getattr(section, key) <= high}
+    return [f"{key}: a number from {limits[key][0]} to {limits[key][1]} was expected, found {value}" for key, value in bad.items()]
+
+
 def _net_problems(section: ResourceSection) -> list[str]:
-    found = []
+    found = _number_problems(section)
+    if not re.fullmatch(r"[A-Za-z0-9_-]*", section.verify_alg):
+        found.append(f"verify_alg: the name of a hash was expected, found {section.verify_alg!r}")
     if section.primaries not in (0, 1, 2):
         found.append(f"primaries: 0, 1 or 2 was expected, found {section.primaries}")
     if section.protocol not in ("A", "B", "C"):

@@ -161,6 +161,8 @@ class Engine:
 
     def _decide(self) -> Decision:
         decision = decide(self.goal, self.facts, self.ledger)
+        if isinstance(decision, Look) and self._wait is not None:
+            return decision  # a look in between does not begin the wait anew: a flapping link has a deadline too
         if not isinstance(decision, Waiting):
             self._end_wait()
             return decision

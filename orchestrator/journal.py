@@ -90,7 +90,9 @@ class Journal:
         """Append records and fsync once. Raises JournalError (disk full, file gone)."""
         stamped = b"".join(_line({"at": round(self._clock(), 3), **record}) for record in records)
         try:
-            if os.write(self._file, stamped) != len(stamped):
+            written = os.write(self._file, stamped)
+            if written != len(stamped):  # a torn line must not end up in the middle
+                os.ftruncate(self._file, os.fstat(self._file).st_size - written)
                 raise JournalError(f"{self.path}: the disk is full; nothing was sent")
             os.fsync(self._file)
         except OSError as error:

@@ -28,8 +28,9 @@ class Held:
 
 
 def machine() -> str:
-    """Names this boot of this machine."""
-    return Path("/proc/sys/kernel/random/boot_id").read_text().strip().replace("-", "")[:16]
+    """Names this boot of this machine, and the process numbers we see: a container has its own, and the same boot."""
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip().replace("-", "")[:16]
+    return boot + "".join(filter(str.isdigit, str(Path("/proc/self/ns/pid").readlink())))
 
 
 def _started(pid: int) -> str:
@@ -48,7 +49,15 @@ def holder() -> str:
 def is_dead(name: str) -> bool:
     """True only if `name` was a process of this boot of this machine, and that process has ended."""
     match = re.fullmatch(r"([0-9a-f]+):(\d+):(\d+)", name)
-    return match is not None and match[1] == machine() and _started(int(match[2])) != match[3]
+    if match is None or match[1] != machine():
+        return False
+    try:
+        os.kill(int(match[2]), 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        return False
+    return _started(int(match[2])) not in ("", match[3])
 
 
 def read_held(node: str, text: str) -> Held | None:

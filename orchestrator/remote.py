@@ -93,7 +93,7 @@ class Remote:
     async def lease(self, node: str, holder: str, over: str = "-", zeros: bool = False) -> Answer:
         """Take or renew the lease and look. Blank disks are read again only by a run's first look (`zeros`)."""
         look_call = self._look_call(node, zeros, contents=zeros)
-        lines = [look.SCRIPT, drbd.SCRIPT, shlex.join(("lease_take", holder, str(TTL), over)), look_call]
+        lines = [look.SCRIPT, drbd.SCRIPT, shlex.join(("lease_take", holder, str(TTL), over)), "keep=yes", look_call]
         return await self._round_trip(node, "\n".join(lines), Effect.IDEMPOTENT, self._limit(zeros))
 
     async def renew(self, node: str, holder: str) -> Outcome:

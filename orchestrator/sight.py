@@ -5,6 +5,8 @@ A look and the events that came while it was under way are put together so that 
 
 from __future__ import annotations
 
+import math
+
 import anyio
 from attrs import define, evolve, field
 
@@ -40,8 +42,9 @@ class Sight:
 
     def event(self, line: EventLine) -> None:
         """One pushed line."""
-        if line.event is None:  # the stream broke: what it said before is no help in reading a look
+        if line.event is None:  # the stream broke: what it said before is no help in reading a look, nor a ground to act on
             self._recent[line.node] = []
+            self.facts = self.facts.replace(evolve(self.facts.node(line.node), fresh=False, seen_at=-math.inf))
             return
         self._recent.setdefault(line.node, []).append((anyio.current_time(), line))
         self._fold(line)

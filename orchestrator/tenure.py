@@ -32,11 +32,26 @@ class Tenure:
         answers: dict[str, Answer] = {}
         async with anyio.create_task_group() as group:
             for name in self.remote.config.names:
-                group.start_soon(self._take_one, name, answers)
+                group.start_soon(self._try_one, name, answers)
+        if any(answer.held for answer in answers.values()):  # two who each hold one node must not wait for each other
+            await self._give_back(answers)
+            for name in self.remote.config.names:
+                await self._take_one(name, answers)
+                if answers[name].held is not None:
+                    await self._give_back(answers)
+                self.check(answers[name])
         for answer in answers.values():
             self.check(answer)
         self._renewed = anyio.current_time()
         return answers
+
+    async def _try_one(self, name: str, answers: dict[str, Answer]) -> None:
+        answers[name] = await self.remote.lease(name, self.holder, zeros=True)
+
+    async def _give_back(self, answers: dict[str, Answer]) -> None:
+        for name, answer in answers.items():
+            if answer.epoch is not None:
+                await self.remote.release(name, self.holder)
 
     async def _take_one(self, name: str, answers: dict[str, Answer]) -> None:
         over, least = "-", TTL + 1

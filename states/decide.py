@@ -26,13 +26,16 @@ from states.goal import (
     Waiting,
     Wanted,
 )
-from states.invariants import Violation, judge
+from states.invariants import Violation, judge, standing
 from states.pair import Pair
 from states.resource import classify, goal_state, side_state, silent_sides
 from states.stacks import spec
 from states.stuck import explain
 from states.table import On, Row, towards
 from states.vocabulary import By, Layer, Resource, Role
+
+CLAIM_DEADLINE = 400.0
+"""Seconds a claimed step of an earlier run may still take: more than any step's own limit on the node."""
 
 
 def decide(goal: Goal, facts: ClusterFacts, ledger: Ledger) -> Decision:
@@ -56,11 +59,14 @@ def _decide_resource(goal: Goal, facts: ClusterFacts, ledger: Ledger, wanted: Wa
                 "unknown-is-not-down", f"{goal.direction.value} {wanted.name}", f"{name} cannot be reached: {node.why}",
                 f"make {name} reachable; an unreachable node counts as Primary and mounted", Kind.UNREACHABLE,
             )
+    wrong = _wrong_node(facts, wanted)
+    if wrong is not None:
+        return wrong
     running = [(name, claim) for name in wanted.nodes for claim in facts.node(name).claims
                if claim.running and claim.resource == wanted.name and not ledger.in_flight]
     if running:
         name, claim = running[0]
-        return Waiting("claim_ends", f"{claim.step} is still running on {name}", 60.0, wanted.name, (name,))
+        return Waiting("claim_ends", f"{claim.step} is still running on {name}", CLAIM_DEADLINE, wanted.name, (name,))
     moves = _layer_steps(goal, facts, ledger, wanted) if goal.direction is Direction.UP else ()
     for step in moves:
         failed = _failed(ledger, step)
@@ -76,6 +82,18 @@ def _decide_resource(goal: Goal, facts: ClusterFacts, ledger: Ledger, wanted: Wa
         more = answer.steps if isinstance(answer, Steps) else ()
         return Steps((*_unsent(moves, ledger), *more)) if _unsent(moves, ledger) or more else _answer_wait(answer, moves)
     return answer
+
+
+def _wrong_node(facts: ClusterFacts, wanted: Wanted) -> Refused | None:
+    """Every address must lead to the machine that bears the node's name, and no two to the same one."""
+    one, other = (facts.node(name) for name in wanted.nodes)
+    for node in (one, other):
+        if node.hostname and node.hostname != node.name:
+            return Refused("right-node", f"anything on {node.name}", f"its address leads to a machine that calls itself {node.hostname}",
+                           "mend `address` in cluster.toml; the node's name there is what `uname -n` says")
+    if one.boot_id and one.boot_id == other.boot_id:
+        return Refused("right-node", f"anything on {other.name}", f"its address leads to {one.name}", "mend `address` in cluster.toml")
+    return None
 
 
 def _answer_wait(answer: Decision, moves: tuple[Step, ...]) -> Decision:
@@ -141,6 +159,9 @@ def _reached(goal: Goal, facts: ClusterFacts, pair: Pair) -> Decision:
     wanted = pair.wanted
     if goal.direction is Direction.DOWN:
         return Reached()
+    violation = standing(facts, wanted, goal)
+    if violation is not None:
+        return Refused(violation.rule, f"up {wanted.name}", violation.evidence, violation.remedy)
     unread = tuple(side.node for side in pair.sides if side.identifiers is None)
     stale = tuple(name for name in unread if not facts.node(name).fresh)
     if stale:
@@ -168,7 +189,9 @@ def _warnings(pair: Pair) -> tuple[str, ...]:
 def _alone(pair: Pair, target: Resource, way: Direction) -> list[tuple[Side, Row]]:
     """Rows that a node takes by itself, by its own side's state."""
     rows = [row for row in resources.TABLE if row.on is On.EACH]
-    found = []
+    found: list[tuple[Side, Row]] = []
+    if any(side.suspended for side in pair.sides):
+        return found
     for side in pair.sides:
         if target is Resource.DOWN and not side.configured:
             continue
@@ -271,8 +294,12 @@ def _sent_and_refused(pair: Pair, ledger: Ledger, row: Row) -> Refused | None:
     for side in pair.sides:
         sent = ledger.began(Step(Do.CONNECT, side.node, pair.wanted.name).key)
         trouble = side.trouble
-        if sent is not None and trouble is not None and trouble.uptime >= sent:
-            return Refused("connect-refused", f"connect {pair.wanted.name}", f"the kernel of {side.node} says: {trouble.text}",
+        if sent is not None and trouble is not None:
+            values = "; ".join(f"{one.node} runs {dict(one.running).get(trouble.setting, 'nothing seen')!r}" for one in pair.sides)
+            setting = f" (setting {trouble.setting}: {values})" if trouble.setting and trouble.setting != "shared-secret" else ""
+            secret = " (setting shared-secret: it is not the same on both)" if trouble.setting == "shared-secret" else ""
+            seen = f"the kernel of {side.node} says: {trouble.text}{setting}{secret}"
+            return Refused("connect-refused", f"connect {pair.wanted.name}", seen,
                            "mend that on both nodes, then run again", Kind.FAILED)
     return None
 

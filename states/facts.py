@@ -39,7 +39,7 @@ class Side:
 
     `configured`: the kernel knows the resource; None if that could not be seen. `running`: options of the live
     connection (`drbdsetup show`), empty where there is none. `identifiers` are None when unread, or when something has
-    happened since they were read.
+    happened since they were read. `touched`: somebody had the backing device while DRBD had not (kept on the node).
     """
 
     node: str
@@ -58,6 +58,7 @@ class Side:
     signature: str = ""
     identifiers: Identifiers | None = None
     holders: tuple[str, ...] = ()
+    touched: bool = False
     backing_size: int | None = None
     running: Settings = ()
     trouble: Trouble | None = None

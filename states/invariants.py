@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from attrs import frozen
 
-from states.facts import ClusterFacts, Side
+from states.facts import ClusterFacts, Generation, Side
 from states.goal import Do, Goal, Ledger, Step, Wanted
 from states.handshake import Verdict, discards_nothing
 from states.pair import Pair, blank_pair
@@ -75,6 +75,9 @@ def _no_create_md(asked: Asked) -> tuple[str, str] | None:
 
 def _no_force_primary(asked: Asked) -> tuple[str, str] | None:
     pair = asked.pair
+    full = [side.node for side in pair.sides if not _untouched(side)]
+    if full:
+        return f"{full[0]} holds something under its new metadata, or was not read", "see docs/split-brain.md, `both inconsistent`"
     if not blank_pair(pair):
         return "a side holds data that was once good, or its identifiers are unknown", "only two just-created sides may be forced"
     if any(side.disk is not DiskState.INCONSISTENT for side in pair.sides):
@@ -82,6 +85,11 @@ def _no_force_primary(asked: Asked) -> tuple[str, str] | None:
     if pair.primaries:
         return f"{pair.primaries[0].node} is Primary already", "look again: orchestrate status"
     return None if pair.met else ("the sides are not connected", "both sides must be connected for the first sync")
+
+
+def _untouched(side: Side) -> bool:
+    """What the device holds was read, and it is nothing."""
+    return side.contents in (Contents.BLANK, Contents.ZEROS)
 
 
 def _skip_only_zeros(asked: Asked) -> tuple[str, str] | None:
@@ -93,11 +101,32 @@ def _skip_only_zeros(asked: Asked) -> tuple[str, str] | None:
 
 
 def _look_before_connect(asked: Asked) -> tuple[str, str] | None:
-    prediction = asked.pair.prediction
+    pair, prediction = asked.pair, asked.pair.prediction
+    if asked.step.do is Do.ATTACH and not asked.side.trying:
+        return None  # attaching is connecting only where the link is up
     if prediction.verdict is Verdict.UNKNOWN:
         return f"the handshake cannot be predicted: {prediction.why}", "look again: orchestrate status"
     if not prediction.connects or not discards_nothing(prediction):
         return f"connecting would end in {prediction.verdict.value}: {prediction.why}", "nothing was connected; see docs/split-brain.md"
+    target = None if prediction.source is None else pair.sides[1 - prediction.source]
+    if target is not None and target.identifiers is not None and target.identifiers.just_created and not _untouched(target):
+        seen = f"{target.node} would be overwritten, and it holds something under its new metadata, or was not read"
+        return seen, "see docs/split-brain.md, `both inconsistent`"
+    marked = sum(side.out_of_sync or 0 for side in pair.sides)
+    nine = any(asked.facts.node(name).generation is Generation.V9 for name in asked.wanted.nodes)
+    if nine and marked and prediction.verdict is Verdict.IN_SYNC:
+        seen = f"DRBD 9 would connect and erase the marks of {marked} KiB out of sync"
+        return seen, "drbdadm invalidate --reset-bitmap=no on the bad side"
+    return None
+
+
+def _backing_touched(asked: Asked) -> tuple[str, str] | None:
+    for side in asked.pair.sides:
+        if side.touched:
+            return (
+                f"the backing device of {side.node} was in use behind DRBD's back: it is not UpToDate, whatever DRBD says",
+                f"on {side.node}: drbdadm invalidate {asked.wanted.name}, then rm /var/lib/orchestrate/touched/{asked.wanted.name}",
+            )
     return None
 
 
@@ -114,6 +143,8 @@ def _no_discarding_config(asked: Asked) -> tuple[str, str] | None:
 
 
 def _same_settings(asked: Asked) -> tuple[str, str] | None:
+    if asked.step.do is Do.ATTACH and not asked.side.trying:
+        return None
     for node in asked.wanted.nodes:
         side = asked.facts.node(node).side(asked.wanted.name)
         for name, here, there in differing(asked.wanted.net, side.running):
@@ -196,9 +227,10 @@ RULES: dict[str, Rule] = dict((
     _rule("no-create-md", _no_create_md, Do.CREATE_METADATA),
     _rule("no-force-primary", _no_force_primary, Do.FORCE_PRIMARY, Do.CLEAR_BITMAP),
     _rule("skip-only-zeros", _skip_only_zeros, Do.CLEAR_BITMAP),
-    _rule("look-before-connect", _look_before_connect, Do.CONNECT),
-    _rule("same-settings", _same_settings, Do.CONNECT),
-    _rule("no-auto-discard", _no_auto_discard, Do.CONNECT, Do.ATTACH),
+    _rule("look-before-connect", _look_before_connect, Do.CONNECT, Do.ATTACH),
+    _rule("backing-touched", _backing_touched, Do.CONNECT, Do.ATTACH),
+    _rule("same-settings", _same_settings, Do.CONNECT, Do.ATTACH, Do.PROMOTE),
+    _rule("no-auto-discard", _no_auto_discard, Do.CONNECT, Do.ATTACH, Do.PROMOTE),
     _rule("no-discarding-config", _no_discarding_config, Do.START_LAYER),
     _rule("config-drift", _config_drift),
     _rule("layer-needs-lower", _layer_needs_lower, Do.START_LAYER),
@@ -207,6 +239,17 @@ RULES: dict[str, Rule] = dict((
     _rule("dual-primary-gate", _dual_primary_gate),
     _rule("unknown-is-not-down", _unknown_is_not_down, Do.PROMOTE, Do.FORCE_PRIMARY, Do.CLEAR_BITMAP, Do.CONNECT),
 ))
+
+
+def standing(facts: ClusterFacts, wanted: Wanted, goal: Goal) -> Violation | None:
+    """What runs, though nothing has to be done: settings that differ or discard by themselves are not "already there"."""
+    for node in wanted.nodes:
+        asked = Asked(facts, Step(Do.PROMOTE, node, wanted.name), wanted, goal)
+        for name in ("no-auto-discard", "same-settings"):
+            found = RULES[name].check(asked)
+            if found is not None:
+                return Violation(name, *found)
+    return None
 
 
 def judge(facts: ClusterFacts, step: Step, wanted: Wanted, goal: Goal, named: tuple[str, ...] = ()) -> Violation | None:

@@ -42,6 +42,12 @@ def overdue(waiting: Waiting, facts: ClusterFacts, pair: Pair, state: Resource, 
     if state is S.SUSPECT:
         rule, remedy = WAY_OUT[state]
         return Refused(rule, f"up {pair.wanted.name}", f"it is Suspect: {'; '.join(map(_side_words, pair.sides))}", remedy)
+    if waiting.event == "claim_ends":
+        return Refused("one-destructive-in-flight", f"anything on {pair.wanted.name}", f"{waiting.why}, for {waited:.0f} s now",
+                       "look at that process on the node; when it has ended, run again", Kind.DEADLINE)
+    if state is S.SYNC_STALLED:
+        return Refused("deadline", f"copying {pair.wanted.name}", f"nothing was copied for {waited:.0f} s more: {'; '.join(map(_side_words, pair.sides))}",
+                       "see the kernel logs of both nodes; `drbdadm disconnect` and `orchestrate up` start it again", Kind.DEADLINE)
     sides = "; ".join(f"{side.node} is {side.connection.value}" for side in pair.sides)
     ports = "; ".join(
         f"port on {name}: {facts.node(name).layer('port').detail}" for name in pair.wanted.nodes if facts.node(name).layer("port").detail

@@ -14,7 +14,7 @@ lease_take() { # HOLDER TTL OVER: take or renew; OVER names a holder that is kno
 	[ -d $STATE ] || mkdir -p $STATE
 	exec 8>$STATE/lease.lock && flock 8
 	lease_read
-	if [ "$holder" != "$1" ] && [ "$holder" != "$3" ] && [ "$holder" != - ] && [ "$leased" = "$boot" ] && [ $left -gt 0 ]; then
+	if [ "$holder" != "$1" ] && [ "$holder" != "$3" ] && [ -n "$holder" ] && [ "$holder" != - ] && [ $left -gt 0 ]; then
 		say lease-held "$epoch" "$holder" "$left"
 		exec 8>&-; return 75
 	fi
@@ -27,13 +27,15 @@ lease_take() { # HOLDER TTL OVER: take or renew; OVER names a holder that is kno
 lease_read() { # the file is only ever replaced whole
 	epoch=0 holder='' leased='' until=0
 	[ -r $STATE/lease ] && read -r epoch holder leased until <$STATE/lease
+	case $epoch$until in *[!0-9]*) epoch=0 holder='' until=0 ;; esac # a damaged file is nobody's lease
 	left=$((${until%.*} - ${uptime%.*}))
+	[ "$leased" = "$boot" ] || left=$((20 - ${uptime%.*})) # a reboot of the node does not end a lease at once
 }
 
 lease_mine() { # HOLDER EPOCH
-	epoch='' holder=''
-	[ -r $STATE/lease ] && read -r epoch holder _ <$STATE/lease
-	[ "$holder" = "$1" ] && [ "$epoch" = "$2" ]
+	now; read -r boot </proc/sys/kernel/random/boot_id
+	lease_read
+	[ "$holder" = "$1" ] && [ "$epoch" = "$2" ] && [ "$leased" = "$boot" ] && [ $left -gt 0 ]
 }
 
 lease_drop() { # HOLDER
@@ -47,9 +49,13 @@ claim() { # OP STEP RESOURCE
 	[ -d $STATE/claims ] || mkdir -p $STATE/claims
 	mkdir "$STATE/claims/$1" 2>/dev/null || return 75
 	read -r boot </proc/sys/kernel/random/boot_id
-	printf '%s %s %s %s\n' "$2" "$3" "$boot" $$ >"$STATE/claims/$1/intent"
+	read -r stat </proc/$$/stat
+	stat=${stat##*) }
+	printf '%s %s %s %s %s\n' "$2" "$3" "$boot" $$ "$(started $stat)" >"$STATE/claims/$1/intent"
 	sync "$STATE/claims/$1/intent" "$STATE/claims/$1" "$STATE/claims"
 }
+
+started() { shift 19; printf '%s' "$1"; } # of /proc/PID/stat behind the name: field 22, clock ticks since boot
 
 outcome() { # OP CODE
 	printf '%s\n' "$2" >"$STATE/claims/$1/outcome" && sync "$STATE/claims/$1/outcome" "$STATE/claims/$1"
@@ -91,13 +97,22 @@ still() { # NAME MINOR DISK IDENTIFIERS
 	[ "$gi" = "$4" ] || { printf 'identifiers are %s, were %s\n' "$gi" "$4"; return 76; }
 }
 
-never_good() { # NAME MINOR: connected, nobody Primary, and neither disk was ever good
+link_now() { # NAME MINOR: into $seen, as the kernel has it now
+	seen=''
 	if [ $generation = 9 ]; then seen=$($setup events2 --now "$1"); else
-		while read -r minor seen; do [ "$minor" = "$2:" ] && break; done </proc/drbd
+		while read -r minor seen; do [ "$minor" = "$2:" ] && return; done </proc/drbd
 	fi
+}
+
+never_good() { # NAME MINOR DISK: connected, nobody Primary, neither disk was ever good, and nothing is on ours
+	link_now "$1" "$2"
 	case $seen in
-	*Primary*|*UpToDate*|*Outdated*|*[:/]Consistent*) ;; # "Inconsistent" is what it has to be
-	*Connected*Inconsistent*|*Inconsistent*Connected*) return 0 ;;
+	*Primary*|*UpToDate*|*Outdated*|*[:/]Consistent*) ;; # "Inconsistent" is what both have to be
+	*cs:Connected*ds:Inconsistent/Inconsistent*|*connection:Connected*peer-disk:Inconsistent*)
+		resolve "$3"
+		holds=$(look_contents "$disk" 0 "$sys" head)
+		case $holds in *"zeros sampled"*) return 0 ;; esac
+		seen="$seen; the disk is not empty: $holds" ;;
 	esac
 	printf 'not what was looked at: %s\n' "$seen"
 	return 76
@@ -147,7 +162,17 @@ attach() { # NAME MINOR CONFIGURED: disk up, not connected; `up` and `adjust` wo
 	$adm attach "$1"
 }
 
-set_role() { $adm "$1" "$2"; } # primary|secondary NAME
+set_role() { $adm "$1" "$2"; } # secondary NAME
+
+promote() { # NAME MINOR: only what is connected and UpToDate on both sides at this moment
+	link_now "$1" "$2"
+	case $seen in
+	*cs:Connected*ds:UpToDate/UpToDate*) $adm primary "$1"; return ;;
+	*connection:Connected*peer-disk:UpToDate*) case $seen in *" disk:UpToDate"*) $adm primary "$1"; return ;; esac ;;
+	esac
+	printf 'not what was looked at: %s\n' "$seen"
+	return 76
+}
 
 take_down() { # NAME MINOR: one thing after the other; 8.4.11 was seen to panic when a Primary that lost its peer is downed in one go
 	$adm secondary "$1" || return
@@ -155,14 +180,16 @@ take_down() { # NAME MINOR: one thing after the other; 8.4.11 was seen to panic 
 	$adm down "$1"
 }
 
-connect() { # NAME MINOR DISK IDENTIFIERS
-	still "$@" && $adm connect "$1"
+connect() { # NAME MINOR DISK IDENTIFIERS; the line in the kernel log is where the search for a reason starts
+	still "$@" || return
+	printf 'orchestrate: drbd %s: connecting\n' "$1" >/dev/kmsg
+	$adm connect "$1"
 }
 
 force_primary() { # NAME MINOR DISK IDENTIFIERS
-	still "$@" && never_good "$1" "$2" && $adm primary --force "$1"
+	still "$@" && never_good "$1" "$2" "$3" && $adm primary --force "$1"
 }
 
 clear_bitmap() { # NAME MINOR DISK IDENTIFIERS
-	still "$@" && never_good "$1" "$2" && $adm new-current-uuid --clear-bitmap "$1/0"
+	still "$@" && never_good "$1" "$2" "$3" && $adm new-current-uuid --clear-bitmap "$1/0"
 }

@@ -67,7 +67,7 @@ def _function(step: Step, sender: Sender) -> list[str]:
         case Do.CLEAR_BITMAP:
             return ["clear_bitmap", *device, step.expect]
         case Do.PROMOTE:
-            return ["set_role", "primary", step.resource]
+            return ["promote", *device[:2]]
         case Do.DEMOTE:
             return ["set_role", "secondary", step.resource]
         case Do.TAKE_DOWN:

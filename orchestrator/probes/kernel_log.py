@@ -27,6 +27,8 @@ REASONS: tuple[tuple[re.Pattern[str], str], ...] = tuple((re.compile(pattern), s
     (r"incompatible DRBD dialects.*",                                             "protocol version"),
     (r"Considerable difference in lower level device sizes.*",                    "disk size"),
 ))
+MARK = "orchestrate: drbd "
+"""What our own connect writes into the kernel log first: only what comes after it is about that attempt."""
 SETTLED = re.compile(r"(?:conn|connection|repl)\( ?\w+ ?-> ?(?:Connected|Established|SyncSource|SyncTarget|WFBitMapS|WFBitMapT) ?\)")
 
 
@@ -38,7 +40,7 @@ def trouble(text: str) -> Trouble | None:
         if stamp is None:
             continue
         uptime, words = float(stamp[1]), stamp[2]
-        if SETTLED.search(words):
+        if SETTLED.search(words) or words.startswith(MARK):
             found = None
         for pattern, setting in REASONS:
             match = pattern.search(words)

@@ -232,7 +232,7 @@ def read_glance(node: NodeFacts, text: str, expected: tuple[Expected, ...], seen
 def _disk(side: Side, text: str) -> Side:
     holders = tuple(line.split(" ", 1)[1] for line in text.splitlines() if line.startswith("holder "))
     sectors = re.search(r"^sectors (\d+)", text, re.MULTILINE)
-    side = evolve(side, holders=holders, backing_size=int(sectors[1]) // 2 if sectors else None)
+    side = evolve(side, holders=holders, touched="\ntouched" in text, backing_size=int(sectors[1]) // 2 if sectors else None)
     if "\nnodevice" in text:
         return evolve(side, signature="there is no such device")
     for line in text.splitlines():
@@ -240,8 +240,8 @@ def _disk(side: Side, text: str) -> Side:
             identifiers = Identifiers.parse(line.removeprefix("gi "))
         except ValueError:
             continue
-        untouched = identifiers.just_created and "\nzeros all" in text
-        return evolve(side, identifiers=identifiers, metadata=Metadata.VALID, contents=Contents.ZEROS if untouched else side.contents)
+        side = evolve(side, identifiers=identifiers, metadata=Metadata.VALID)
+        return _contents(side, text) if identifiers.just_created else side
     if "\nmetadata missing" not in text:
         return side
     return _contents(evolve(side, metadata=Metadata.MISSING), text)
@@ -251,11 +251,13 @@ def _contents(side: Side, text: str) -> Side:
     kind = re.search(r"\b(?:TYPE|PTTYPE)=(\S+)", text)
     if kind is not None:
         return evolve(side, contents=Contents.DATA, signature=f"it carries a signature of type {kind[1]}")
+    if "\nzeros all" in text:
+        return evolve(side, contents=Contents.ZEROS)
     zeros = re.search(r"^zeros (.*)$", text, re.MULTILINE)
     if zeros is None:
         return side
-    if zeros[1] in ("all", "sampled"):
-        return evolve(side, contents=Contents.ZEROS if zeros[1] == "all" else Contents.BLANK)
+    if zeros[1] in ("sampled", "not readable"):
+        return evolve(side, contents=Contents.BLANK if zeros[1] == "sampled" else Contents.UNKNOWN)
     where = zeros[1].removeprefix("not").strip() or "somewhere"
     return evolve(side, contents=Contents.DATA, signature=f"it does not read as zeros ({where})")
 

@@ -14,9 +14,7 @@ look_node() {
 	printf 'boot_id '; first /proc/sys/kernel/random/boot_id
 	printf 'hostname '; first /proc/sys/kernel/hostname
 	say proc-drbd
-	if [ -r /proc/drbd ]; then copy /proc/drbd; elif have modinfo; then
-		printf 'absent '; modinfo -F version drbd 2>&1 || printf 'none\n'
-	fi
+	if [ -r /proc/drbd ]; then copy /proc/drbd; else printf 'absent %s\n' "$version"; fi
 	say boot
 	for unit in /etc/systemd/system/*.wants/drbd* /etc/systemd/system/*.requires/drbd* /etc/rc[2-5].d/S[0-9]*drbd; do
 		[ -e "$unit" ] || [ -L "$unit" ] || continue
@@ -45,40 +43,57 @@ look_claims() {
 		[ -r "$claim/intent" ] || continue
 		printf 'claim %s ' "${claim##*/}"; first "$claim/intent" # STEP RESOURCE BOOT_ID PID
 		if [ -r "$claim/outcome" ]; then printf 'outcome '; first "$claim/outcome"; else
-			read -r _ _ boot pid <"$claim/intent"
+			read -r _ _ boot pid start <"$claim/intent"
 			read -r now </proc/sys/kernel/random/boot_id
-			[ "$boot" = "$now" ] && [ -d "/proc/$pid" ] && printf 'running\n'
+			[ "$boot" = "$now" ] && read -r stat <"/proc/$pid/stat" || continue
+			case " ${stat##*) } " in *" $start "*) printf 'running\n' ;; esac # not another process of that number
 		fi
 	done
 	say lease
 	[ -r /var/lib/orchestrate/lease ] && first /var/lib/orchestrate/lease
 }
 
-look_disk() { # DISK MINOR ZEROS ATTACHED NAME
+resolve() { # DISK: into $disk what it is a name of, into $sys where the kernel describes it
 	disk=$1
 	[ -L "$disk" ] && have readlink && disk=$(readlink -f "$disk")
-	name=${disk##*/}
+	name=${disk#/dev/}
+	case $name in */*) name=$(printf '%s' "$name" | tr / '!') ;; esac # /dev/cciss/c0d0 is cciss!c0d0 there
+	sys=/sys/class/block/$name
+}
+
+look_disk() { # DISK MINOR ZEROS ATTACHED NAME
+	resolve "$1"
 	printf 'disk %s\n' "$disk"
 	[ -b "$disk" ] || { printf 'nodevice\n'; return; }
-	sys=/sys/class/block/$name
 	printf 'sectors '; first "$sys/size"
 	for holder in "$sys"/holders/*; do
-		[ -e "$holder" ] && [ "${holder##*/}" != "drbd$2" ] && printf 'holder %s\n' "${holder##*/}"
+		[ -e "$holder" ] && [ "${holder##*/}" != "drbd$2" ] && held "$4" "$5" "${holder##*/}"
 	done
-	while read -r what where _; do [ "$what" = "$disk" ] && printf 'holder mount:%s\n' "$where"; done </proc/mounts
+	while read -r what where _; do
+		case $what in "$disk"|"$1") held "$4" "$5" "mount:$where" ;; esac
+	done </proc/mounts
+	[ -e "/var/lib/orchestrate/touched/$5" ] && printf 'touched\n'
 	[ "$4" = yes ] && return
 	printf 'gi '
 	if [ $generation = 9 ]; then $adm get-gi "$5" 2>&1; else drbdmeta - v08 "$disk" internal get-gi 2>&1; fi # "-": a minor would load the module
 	case $? in
-	0) return ;;
+	0) case $3 in -) ;; *) look_contents "$disk" 0 "$sys" head ;; esac; return ;; # just created metadata may lie over data
 	1) printf '\nmetadata missing\n' ;; # drbdmeta: "No valid meta data found"; 20: it could not be read
 	esac
 	[ "$3" = - ] || look_contents "$disk" "$3" "$sys"
 }
 
-look_contents() { # DISK ZEROS SYS: what a device without metadata holds
-	blkid -p -o export "$1" 2>/dev/null
-	read -r sectors <"$3/size"
+held() { # ATTACHED NAME HOLDER: said, and kept on the node if DRBD does not have the disk: its data may have changed unseen
+	printf 'holder %s\n' "$3"
+	[ "$1" = no ] && [ -n "${keep:-}" ] && mkdir -p /var/lib/orchestrate/touched && : >"/var/lib/orchestrate/touched/$2"
+}
+
+look_contents() { # DISK ZEROS SYS [head]: what a device holds; head: but for its end, where the metadata is
+	blkid -p -o export "$1" 2>/dev/null | while IFS= read -r line; do
+		case $line in PART_ENTRY_*|TYPE=drbd) ;; *) printf '%s\n' "$line" ;; esac # that it is a partition says nothing of it
+	done
+	sectors=0
+	read -r sectors <"$3/size" && [ "$sectors" -gt 0 ] || { printf 'zeros not readable\n'; return; }
 	mebi=$((sectors / 2048))
 	if [ "$2" = 1 ]; then
 		cmp -s -n $((sectors * 512)) "$1" /dev/zero && printf 'zeros all\n' || printf 'zeros not\n'
@@ -87,6 +102,7 @@ look_contents() { # DISK ZEROS SYS: what a device without metadata holds
 	size=4194304
 	[ $((sectors * 512)) -gt $size ] || size=$((sectors * 512))
 	tail=$((sectors * 512 - size))
+	if [ "${4:-}" = head ]; then tail=0; [ $size = 4194304 ] || size=4096; fi
 	for at in 0 $tail $((mebi / 12 * 4194304)) $((mebi / 6 * 4194304)); do # sampled at a third and two thirds: 4 MiB steps
 		cmp -s -n $size -i "$at:0" "$1" /dev/zero || { printf 'zeros not at %s\n' "$at"; return; }
 	done
@@ -96,15 +112,16 @@ look_contents() { # DISK ZEROS SYS: what a device without metadata holds
 look_resource() { # NAME MINOR DISK PORT ZEROS
 	say resource "$1"
 	if [ -r "/etc/drbd.d/$1.res" ]; then say file "$1"; copy "/etc/drbd.d/$1.res"; fi
-	known=no attached=no linked=no
+	known=no attached=no linked=no gi=''
 	if [ -r /proc/drbd ]; then if [ $generation = 8 ]; then resource_84 "$2" "$1"; else resource_9 "$1"; fi; fi
 	if [ $known = yes ]; then say show "$1"; $setup show --show-defaults "$1" 2>&1; fi
 	say disk "$1"
 	if [ $attached = yes ]; then
-		printf 'gi '
-		if [ $generation = 9 ]; then $adm get-gi "$1" 2>&1; else $setup get-gi "$2" 2>&1; fi
+		if [ $generation = 9 ]; then gi=$($adm get-gi "$1" 2>&1); else gi=$($setup get-gi "$2" 2>&1); fi
+		printf 'gi %s\n' "$gi"
 	fi
 	look_disk "$3" "$2" "$5" $attached "$1"
+	case $attached$5$gi in yes[01]000000000000000[45]*) look_contents "$disk" 0 "$sys" head ;; esac
 	[ "$attached$5" = yes1 ] && zeros_below_metadata "$3" "$2"
 	if [ $known = yes ] && [ $linked = no ] && [ -z "${brief:-}" ]; then # brief: right after a step of ours, nothing new is in there
 		say kernel "$1"
@@ -141,7 +158,8 @@ resource_9() { # NAME
 
 which_generation() { # and the tools that speak it: for an 8.4 kernel, drbd-utils 9 only passes on to these
 	generation=8 setup=drbdsetup adm=drbdadm
-	if [ -r /proc/drbd ]; then read -r _ version _ </proc/drbd; case $version in 9*) generation=9 ;; esac; fi
+	if [ -r /proc/drbd ]; then read -r _ version _ </proc/drbd; else version=$(modinfo -F version drbd 2>&1) || version=none; fi
+	case $version in 9*) generation=9 ;; esac
 	if [ $generation = 8 ] && [ -x /lib/drbd/drbdsetup-84 ]; then setup=/lib/drbd/drbdsetup-84 adm=/lib/drbd/drbdadm-84; fi
 }
 

@@ -68,6 +68,25 @@ def test_a_discarding_policy_has_to_be_accepted(cluster: Cluster) -> None:
     assert "may discard data by itself" in said.err
 
 
+def test_data_under_new_metadata_is_not_overwritten(cluster: Cluster) -> None:
+    """Somebody made metadata by hand, on both, over data: "just created" does not mean that nothing is there."""
+    went_down(cluster)
+    cluster.sh(N2, f"printf precious | dd of={DISK} bs=4096 seek=10 conv=notrunc,fsync 2>/dev/null")
+    cluster.both("drbdadm create-md --force r0")
+    said = cluster.up(code=3)
+    assert "no-force-primary" in said.err
+    assert N2 in said.err
+    assert cluster.sh(N2, f"dd if={DISK} bs=4096 skip=10 count=1 2>/dev/null | head -c 8") == "precious"
+
+
+def test_a_pair_that_runs_discarding_policies_is_not_already_there(cluster: Cluster) -> None:
+    cluster.up()
+    cluster.both("drbdadm net-options --after-sb-0pri=discard-zero-changes r0")
+    said = cluster.up(code=3)
+    assert "after-sb-0pri" in said.err
+    assert "discard-zero-changes" in said.err
+
+
 def test_unrelated_data(cluster: Cluster) -> None:
     went_down(cluster)
     for node, identifier in ((N1, "1111111111111110"), (N2, "2222222222222220")):
