@@ -132,6 +132,12 @@ def test_a_volume_group_on_the_backing_disk(cluster: Cluster) -> None:
     cluster.sh(N2, "dmsetup remove grabbed")
     assert "no-lvm-under-drbd" in said.err
     assert "dm-0" in said.err
+    touched = cluster.up(code=3)  # it is gone, and what it did is not known: that side is not UpToDate, whatever DRBD says
+    assert "backing-touched" in touched.err
+    cluster.sh(N2, "modprobe drbd; drbdadm invalidate r0; rm /var/lib/orchestrate/touched/r0")
+    cluster.up()
+    cluster.assert_dual_primary()
+    assert "Began resync as SyncTarget" in cluster.sh(N2, "dmesg")
 
 
 def test_a_boot_unit_that_connects_is_taken_out_of_the_boot(cluster: Cluster) -> None:
