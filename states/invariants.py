@@ -122,7 +122,7 @@ def _look_before_connect(asked: Asked) -> tuple[str, str] | None:
 
 def _backing_touched(asked: Asked) -> tuple[str, str] | None:
     for side in asked.pair.sides:
-        if side.touched:
+        if side.touched and not side.holders:  # while it is still held, no-lvm-under-drbd says so
             return (
                 f"the backing device of {side.node} was in use behind DRBD's back: it is not UpToDate, whatever DRBD says",
                 f"on {side.node}: drbdadm invalidate {asked.wanted.name}, then rm /var/lib/orchestrate/touched/{asked.wanted.name}",
