@@ -243,10 +243,9 @@ RULES: dict[str, Rule] = dict((
 
 def standing(facts: ClusterFacts, wanted: Wanted, goal: Goal) -> Violation | None:
     """What runs, though nothing has to be done: settings that differ or discard by themselves are not "already there"."""
-    for node in wanted.nodes:
-        asked = Asked(facts, Step(Do.PROMOTE, node, wanted.name), wanted, goal)
-        for name in ("no-auto-discard", "same-settings"):
-            found = RULES[name].check(asked)
+    for name in ("no-auto-discard", "same-settings"):
+        for node in wanted.nodes:
+            found = RULES[name].check(Asked(facts, Step(Do.PROMOTE, node, wanted.name), wanted, goal))
             if found is not None:
                 return Violation(name, *found)
     return None
