@@ -91,7 +91,7 @@ $(TOOLS): Makefile | $(INSTALLED)
 	if [ $${#missing[@]} -gt 0 ]; then apt_install 'for the tests' "$${missing[@]}"; fi
 	if [ $$sshd = new ] && command -v systemctl >/dev/null; then
 		echo "make: switching the new SSH service off again: the tests start an sshd of their own"
-		as_root systemctl disable --now -q ssh.service 2>/dev/null || true
+		as_root systemctl disable --now -q ssh.service || echo "make: it could not be switched off: look at ssh.service yourself" >&2
 	fi
 	touch $@
 
