@@ -7,6 +7,7 @@ queue. Time comes from anyio's clock, so the same loop runs in virtual time on s
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import anyio
@@ -17,7 +18,7 @@ from attrs import define, evolve, field, frozen
 from orchestrator.errors import OrchestrateError, RefusedError
 from orchestrator.executor import Executor, Sent
 from orchestrator.journal import Journal
-from orchestrator.lease import TTL
+from orchestrator.lease import TTL, is_dead
 from orchestrator.remote import Answer, Remote
 from orchestrator.sight import Sight
 from orchestrator.streams import EventLine, Streams
@@ -87,6 +88,7 @@ class Engine:
     run_id: str
     watch: Watch
     ledger: Ledger = field(factory=Ledger)
+    is_dead: Callable[[str], bool] = is_dead
     _sight: Sight = field(factory=Sight)
     _states: dict[str, Resource] = field(factory=dict)
     _progress: dict[str, Progress] = field(factory=dict)
@@ -97,7 +99,7 @@ class Engine:
     _executor: Executor = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._tenure = Tenure(self.remote, self.holder, self.watch)
+        self._tenure = Tenure(self.remote, self.holder, self.watch, self.is_dead)
         self._executor = Executor(self.remote, self.journal, self.goal, self.holder, self.run_id)
 
     @property

@@ -73,10 +73,11 @@ class Remote:
         )
 
     def _look_call(self, node: str, zeros: bool, *, contents: bool = True) -> str:
+        """The look at a node. `peer_id`: the other node's number in the resource files we write (DRBD 9)."""
         words = ["look"]
         for one in self.expected(node):
             words += [one.resource, str(one.minor), one.disk, str(one.port), "1" if one.zeros and zeros else "0" if contents else "-"]
-        return shlex.join(words)
+        return f"peer_id={1 - self.config.names.index(node)}; {shlex.join(words)}"
 
     async def look(self, node: str, zeros: bool = False) -> Answer:
         """Look, and change nothing."""

@@ -5,6 +5,8 @@ A holder that is alive renews; a newcomer that sees a lease grow again goes away
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import anyio
 from attrs import define, field
 
@@ -19,11 +21,15 @@ ASK_AGAIN = 1.0
 
 @define
 class Tenure:
-    """The leases of one run. `epochs`: what each node said when it was taken; it must never change under us."""
+    """The leases of one run. `epochs`: what each node said when it was taken; it must never change under us.
+
+    `is_dead`: whether a holder is known to have ended, so that its lease need not be waited out.
+    """
 
     remote: Remote
     holder: str
     watch: Watch
+    is_dead: Callable[[str], bool] = is_dead
     epochs: dict[str, int] = field(factory=dict)
     _renewed: float = 0.0
 
@@ -60,7 +66,7 @@ class Tenure:
             if answer.held is None or answer.held.left > least:
                 return
             least = answer.held.left
-            over = answer.held.holder if is_dead(answer.held.holder) else "-"
+            over = answer.held.holder if self.is_dead(answer.held.holder) else "-"
             if over == "-":
                 self.watch.note(f"{held_words(answer.held)}: waiting, unless it renews it")
                 await anyio.sleep(ASK_AGAIN)

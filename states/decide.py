@@ -10,7 +10,7 @@ from attrs import evolve
 
 from states import layer as layers
 from states import resource as resources
-from states.facts import ClusterFacts, Side
+from states.facts import ClusterFacts, Generation, Side
 from states.goal import (
     Decision,
     Direction,
@@ -32,7 +32,7 @@ from states.resource import classify, goal_state, side_state, silent_sides
 from states.stacks import spec
 from states.stuck import explain
 from states.table import On, Row, towards
-from states.vocabulary import By, Layer, Resource, Role
+from states.vocabulary import By, Layer, Metadata, Resource, Role
 
 CLAIM_DEADLINE = 400.0
 """Seconds a claimed step of an earlier run may still take: more than any step's own limit on the node."""
@@ -44,7 +44,7 @@ def decide(goal: Goal, facts: ClusterFacts, ledger: Ledger) -> Decision:
     steps = tuple(step for answer in answers if isinstance(answer, Steps) for step in answer.steps)
     if steps:
         return Steps(steps)
-    for kind in (Refused, Look, Waiting):
+    for kind in (Look, Waiting, Refused):
         for answer in answers:
             if isinstance(answer, kind):
                 return answer
@@ -75,13 +75,22 @@ def _decide_resource(goal: Goal, facts: ClusterFacts, ledger: Ledger, wanted: Wa
         violation = judge(facts, step, wanted, goal, _rules_of_layer(facts, step))
         if violation is not None:
             return _refusal(step, violation)
-    answer = _decide_pair(goal, facts, ledger, wanted, moves)
+    unread = tuple(name for name in wanted.nodes if facts.node(name).generation is Generation.UNKNOWN)
+    answer = _decide_pair(goal, facts, ledger, wanted, moves) if not unread else _version_unread(goal, wanted, unread, moves)
     if isinstance(answer, Refused) and answer.kind is Kind.RULE and not ledger.in_flight:
         return answer  # nothing is prepared on the way to a refusal
     if moves:
         more = answer.steps if isinstance(answer, Steps) else ()
         return Steps((*_unsent(moves, ledger), *more)) if _unsent(moves, ledger) or more else _answer_wait(answer, moves)
     return answer
+
+
+def _version_unread(goal: Goal, wanted: Wanted, unread: tuple[str, ...], moves: tuple[Step, ...]) -> Decision:
+    """Nothing is said to a DRBD whose generation is not known; loading its module tells."""
+    if moves:
+        return Waiting("answers", "steps are being carried out", None, wanted.name)
+    return Refused("fresh-facts", f"{goal.direction.value} {wanted.name}", f"which DRBD {' and '.join(unread)} runs cannot be read",
+                   "look at `modinfo drbd` and /proc/drbd there; DRBD 8.4 and 9 are understood", Kind.FAILED)
 
 
 def _wrong_node(facts: ClusterFacts, wanted: Wanted) -> Refused | None:
@@ -136,6 +145,12 @@ def _decide_pair(goal: Goal, facts: ClusterFacts, ledger: Ledger, wanted: Wanted
         if ledger.in_flight:
             return Waiting("answers", "steps are being carried out", None, wanted.name)
         return _reached(goal, facts, pair)
+    if goal.direction is Direction.UP:
+        target = _aim(pair, target)
+        missing = next((side for side in pair.sides if _no_device(side)), None)
+        if missing is not None:
+            return Refused("unknown-is-not-down", f"up {wanted.name}", f"its disk on {missing.node}: {missing.signature}",
+                           "name a disk that exists there: `disk` or `disks` in cluster.toml", Kind.FAILED)
     alone = _alone(pair, target, goal.direction)
     if alone:
         return _send(goal, facts, ledger, wanted, alone)
@@ -146,6 +161,16 @@ def _decide_pair(goal: Goal, facts: ClusterFacts, ledger: Ledger, wanted: Wanted
         return _wait(goal, facts, ledger, pair, row)
     again = _sent_and_refused(pair, ledger, row)
     return again or _send(goal, facts, ledger, wanted, _steps_of(pair, row, ledger))
+
+
+def _aim(pair: Pair, target: Resource) -> Resource:
+    """`up` takes no role away: where more sides are Primary than is wanted, the way leads there."""
+    return resources.HEALTHY[max(resources.HEALTHY.index(target), len(pair.primaries))]
+
+
+def _no_device(side: Side) -> bool:
+    """The backing device is not there: nothing that is done to the peer leads anywhere."""
+    return bool(side.signature) and side.backing_size is None and side.metadata is Metadata.UNKNOWN and not side.attached
 
 
 def _is_reached(goal: Goal, pair: Pair, state: Resource, target: Resource) -> bool:
@@ -228,10 +253,10 @@ def _chosen(pair: Pair, ledger: Ledger) -> Side:
 def _send(goal: Goal, facts: ClusterFacts, ledger: Ledger, wanted: Wanted, rows: list[tuple[Side, Row]]) -> Decision:
     """Judge the rows' steps and hand out those that may go now."""
     ready: list[Step] = []
+    together = any(row.on is On.LACKING for _, row in rows)  # no side is armed before all can be
     for side, row in rows:
         if row.step is None:
             continue
-        node = facts.node(side.node)
         step = Step(row.step, side.node, wanted.name, because=row.because, event=row.event,
                     expect=str(side.identifiers) if side.identifiers else "", replaces=side.configured is True)
         if step.key in ledger.in_flight:
@@ -242,7 +267,7 @@ def _send(goal: Goal, facts: ClusterFacts, ledger: Ledger, wanted: Wanted, rows:
         violation = judge(facts, step, wanted, goal, row.rules)
         if violation is not None:
             return _refusal(step, violation)
-        if goal.direction is Direction.UP and any(node.layer(name).state is not Layer.UP for name in row.layers if name in wanted.layers):
+        if goal.direction is Direction.UP and _lacks_layer(facts, wanted, row, wanted.nodes if together else (side.node,)):
             continue
         ready.append(step)
     if ready:
@@ -250,9 +275,14 @@ def _send(goal: Goal, facts: ClusterFacts, ledger: Ledger, wanted: Wanted, rows:
     return Waiting("answers", "steps are being carried out", None, wanted.name) if ledger.in_flight else _layers_lack(facts, wanted, rows)
 
 
+def _lacks_layer(facts: ClusterFacts, wanted: Wanted, row: Row, nodes: tuple[str, ...]) -> bool:
+    return any(facts.node(node).layer(name).state is not Layer.UP for node in nodes for name in row.layers if name in wanted.layers)
+
+
 def _layers_lack(facts: ClusterFacts, wanted: Wanted, rows: list[tuple[Side, Row]]) -> Refused:
     """A layer that the steps need is not Up, and nothing of ours would start it."""
-    lacking = [(side.node, facts.node(side.node).layer(name)) for side, row in rows for name in row.layers if name in wanted.layers]
+    names = [name for _, row in rows for name in row.layers if name in wanted.layers]
+    lacking = [(node, facts.node(node).layer(name)) for node in wanted.nodes for name in names]
     node, fact = next((node, fact) for node, fact in lacking if fact.state is not Layer.UP)
     return Refused("layer-needs-lower", f"{rows[0][1].event} {wanted.name}", f"{fact.name} on {node} is {fact.state.value}: {fact.detail}",
                    "look at that node, then run again", Kind.FAILED)

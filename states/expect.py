@@ -8,10 +8,13 @@ from attrs import evolve
 
 from states.facts import ClusterFacts, LayerFact, Side
 from states.goal import Do, Ledger, Step, Wanted
+from states.handshake import Verdict
 from states.identifiers import JUST_CREATED, Flag, Identifiers
 from states.pair import Pair
 from states.vocabulary import ConnectionState, DiskState, Layer, Metadata, ReplicationState, Role
 
+COPIES = frozenset({Verdict.BITMAP_SYNC, Verdict.FULL_SYNC, Verdict.REVERTED, Verdict.SPLIT_AUTO})
+GOOD = frozenset({Flag.CONSISTENT, Flag.WAS_UP_TO_DATE})
 FIRST = 0x1111_1111_1111_1110
 """Stands for "a new identifier" in expectations: only its being equal or not to another matters."""
 
@@ -24,7 +27,8 @@ def _created(side: Side, peer: Side, wanted: Wanted) -> tuple[Side, Side]:
 def _attached(side: Side, peer: Side, wanted: Wanted) -> tuple[Side, Side]:
     good = side.identifiers is not None and Flag.WAS_UP_TO_DATE in side.identifiers.flags
     return evolve(
-        side, configured=True, role=Role.SECONDARY, disk=DiskState.UP_TO_DATE if good else DiskState.INCONSISTENT,
+        side, configured=True, role=side.role if side.configured else Role.SECONDARY,
+        disk=DiskState.UP_TO_DATE if good else DiskState.INCONSISTENT,
         connection=ConnectionState.MISSING if not side.trying else side.connection, replication=ReplicationState.OFF,
         out_of_sync=side.out_of_sync or 0, metadata=Metadata.VALID,
     ), peer
@@ -35,12 +39,14 @@ def _connecting(side: Side, peer: Side, wanted: Wanted) -> tuple[Side, Side]:
 
 
 def _forced(side: Side, peer: Side, wanted: Wanted) -> tuple[Side, Side]:
-    ids = Identifiers(FIRST | 1, JUST_CREATED, (0, 0), frozenset({Flag.CONSISTENT, Flag.WAS_UP_TO_DATE}))
+    ids = Identifiers(FIRST | 1, JUST_CREATED, (0, 0), GOOD)
+    role = Role.PRIMARY if wanted.primaries else Role.SECONDARY
+    left = side.size if side.size is not None else side.backing_size
     return (
-        evolve(side, role=Role.PRIMARY, disk=DiskState.UP_TO_DATE, peer_disk=DiskState.INCONSISTENT,
-               replication=ReplicationState.SYNC_SOURCE, identifiers=ids, out_of_sync=side.backing_size),
-        evolve(peer, replication=ReplicationState.SYNC_TARGET, peer_role=Role.PRIMARY, peer_disk=DiskState.UP_TO_DATE,
-               identifiers=evolve(ids, bitmap=0), out_of_sync=side.backing_size),
+        evolve(side, role=role, disk=DiskState.UP_TO_DATE, peer_disk=DiskState.INCONSISTENT,
+               replication=ReplicationState.SYNC_SOURCE, identifiers=ids, out_of_sync=left),
+        evolve(peer, replication=ReplicationState.SYNC_TARGET, peer_role=role, peer_disk=DiskState.UP_TO_DATE,
+               identifiers=evolve(ids, bitmap=0, flags=frozenset()), out_of_sync=left),
     )
 
 
@@ -50,15 +56,21 @@ def _cleared(side: Side, peer: Side, wanted: Wanted) -> tuple[Side, Side]:
 
 
 def _good(side: Side, ids: Identifiers | None) -> Side:
-    return evolve(side, disk=DiskState.UP_TO_DATE, peer_disk=DiskState.UP_TO_DATE, identifiers=ids, out_of_sync=0)
+    good = ids if ids is None else evolve(ids, flags=ids.flags | GOOD)
+    return evolve(side, disk=DiskState.UP_TO_DATE, peer_disk=DiskState.UP_TO_DATE, identifiers=good, out_of_sync=0)
+
+
+def _told(peer: Side, role: Role) -> Side:
+    """Who is connected hears of it."""
+    return evolve(peer, peer_role=role) if peer.connected else peer
 
 
 def _promoted(side: Side, peer: Side, wanted: Wanted) -> tuple[Side, Side]:
-    return evolve(side, role=Role.PRIMARY), evolve(peer, peer_role=Role.PRIMARY)
+    return evolve(side, role=Role.PRIMARY), _told(peer, Role.PRIMARY)
 
 
 def _demoted(side: Side, peer: Side, wanted: Wanted) -> tuple[Side, Side]:
-    return evolve(side, role=Role.SECONDARY), evolve(peer, peer_role=Role.SECONDARY)
+    return evolve(side, role=Role.SECONDARY), _told(peer, Role.SECONDARY)
 
 
 def _gone(side: Side, peer: Side, wanted: Wanted) -> tuple[Side, Side]:
@@ -93,12 +105,20 @@ def after_step(facts: ClusterFacts, step: Step, wanted: Wanted) -> ClusterFacts:
 
 def _met(side: Side, peer: Side, pair: Pair, at: int) -> Side:
     source = pair.prediction.source
+    if source is None and pair.prediction.verdict in COPIES:
+        source = 0  # chance decides, and it does not matter
     replication = {None: ReplicationState.ESTABLISHED, at: ReplicationState.SYNC_SOURCE}.get(source, ReplicationState.SYNC_TARGET)
-    disk = DiskState.INCONSISTENT if replication is ReplicationState.SYNC_TARGET else side.disk
     return evolve(
-        side, connection=ConnectionState.CONNECTED, replication=replication, disk=disk, peer_role=peer.role,
-        running=pair.wanted.net,
+        side, connection=ConnectionState.CONNECTED, replication=replication, peer_role=peer.role, running=pair.wanted.net,
+        disk=_disk_after(side, source, at), peer_disk=_disk_after(peer, source, 1 - at),
     )
+
+
+def _disk_after(side: Side, source: int | None, at: int) -> DiskState:
+    """The disk of the side at index `at` once the two have met and `source` is copied from."""
+    if source is not None and source != at:
+        return DiskState.INCONSISTENT
+    return DiskState.UP_TO_DATE if side.disk is DiskState.CONSISTENT else side.disk
 
 
 def after_event(facts: ClusterFacts, event: str, wanted: Wanted) -> ClusterFacts:

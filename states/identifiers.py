@@ -16,6 +16,8 @@ JUST_CREATED = 4
 class Flag(Enum):
     """Metadata flags, in the words of `get-gi`'s own legend."""
 
+    __hash__ = object.__hash__
+
     CONSISTENT = "consistent"
     WAS_UP_TO_DATE = "was-up-to-date"
     PRIMARY = "primary"

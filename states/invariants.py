@@ -109,7 +109,8 @@ def _look_before_connect(asked: Asked) -> tuple[str, str] | None:
     if not prediction.connects or not discards_nothing(prediction):
         return f"connecting would end in {prediction.verdict.value}: {prediction.why}", "nothing was connected; see docs/split-brain.md"
     target = None if prediction.source is None else pair.sides[1 - prediction.source]
-    if target is not None and target.identifiers is not None and target.identifiers.just_created and not _untouched(target):
+    new = target is not None and target.identifiers is not None and target.identifiers.just_created
+    if target is not None and new and not _untouched(target) and not _first_copy_cut_short(asked):
         seen = f"{target.node} would be overwritten, and it holds something under its new metadata, or was not read"
         return seen, "see docs/split-brain.md, `both inconsistent`"
     marked = sum(side.out_of_sync or 0 for side in pair.sides)
@@ -118,6 +119,23 @@ def _look_before_connect(asked: Asked) -> tuple[str, str] | None:
         seen = f"DRBD 9 would connect and erase the marks of {marked} KiB out of sync"
         return seen, "drbdadm invalidate --reset-bitmap=no on the bad side"
     return None
+
+
+def _first_copy_cut_short(asked: Asked) -> bool:
+    """What the just created target holds is part of a first copy of ours: DRBD 9's target keeps "just created" until its end.
+
+    The source's node remembers that it was forced by us, which is only done to two blank sides, and its bitmap identifier
+    says that the resync is still open.
+    """
+    source = asked.pair.prediction.source
+    if source is None:
+        return False
+    side = asked.pair.sides[source]
+    forced = any(
+        claim.step == Do.FORCE_PRIMARY.value and claim.resource == asked.wanted.name and claim.code == 0
+        for claim in asked.facts.node(side.node).claims
+    )
+    return forced and side.identifiers is not None and side.identifiers.bitmap != 0
 
 
 def _backing_touched(asked: Asked) -> tuple[str, str] | None:
@@ -237,7 +255,7 @@ RULES: dict[str, Rule] = dict((
     _rule("layer-needs-lower", _layer_needs_lower, Do.START_LAYER),
     _rule("promote-up-to-date", _promote_up_to_date, Do.PROMOTE),
     _rule("dual-primary-gate", _dual_primary_gate),
-    _rule("unknown-is-not-down", _unknown_is_not_down, Do.PROMOTE, Do.FORCE_PRIMARY, Do.CLEAR_BITMAP, Do.CONNECT),
+    _rule("unknown-is-not-down", _unknown_is_not_down, Do.PROMOTE, Do.FORCE_PRIMARY, Do.CLEAR_BITMAP, Do.CONNECT, Do.TAKE_DOWN),
 ))
 
 

@@ -9,7 +9,7 @@ from attrs import evolve, field, frozen
 
 from states import resource as resources
 from states.expect import after_event, after_step
-from states.facts import ClusterFacts
+from states.facts import ClusterFacts, Generation
 from states.goal import Do, Goal, Kind, Ledger, Look, Reached, Refused, Step, Steps, Waiting, Wanted
 from states.pair import Pair
 from states.stacks import spec
@@ -55,7 +55,7 @@ def plan(goal: Goal, facts: ClusterFacts, ledger: Ledger | None = None) -> Plan:
         if isinstance(answer, Reached):
             return Plan(tuple(items), warnings=answer.warnings, after=facts)
         if isinstance(answer, Refused):
-            return Plan(tuple(items), refused=answer, after=facts)
+            return Plan(tuple(items), refused=_not_yet(answer, items, facts) or answer, after=facts)
         if isinstance(answer, Look):
             return Plan(tuple(items), refused=_unsure(answer), after=facts)
         if isinstance(answer, Waiting) and answer.event == "settled":
@@ -69,6 +69,15 @@ def plan(goal: Goal, facts: ClusterFacts, ledger: Ledger | None = None) -> Plan:
                 facts = after_step(facts, step, wanted[step.resource])
             ledger = _remember(ledger, answer.steps)
     raise RuntimeError(f"no end after {MOST} rounds: {[item.key for item in items[-6:]]}")
+
+
+def _not_yet(refused: Refused, items: list[Item], facts: ClusterFacts) -> Refused | None:
+    """A refusal for want of a version that will be known once the module is loaded is the plan's end, not the run's."""
+    unread = tuple(node.name for node in facts.nodes if node.generation is Generation.UNKNOWN)
+    loads = any(item.step is not None and item.step.layer == "module" for item in items)
+    if refused.rule != "fresh-facts" or not unread or not loads:
+        return None
+    return _unsure(Look(unread, "which DRBD it is can be read once the module is loaded; `up` then looks and goes on"))
 
 
 def _unsure(answer: Look) -> Refused:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from states.facts import ClusterFacts, Side
 from states.goal import Goal, Kind, Refused, Waiting
 from states.pair import Pair
-from states.vocabulary import Resource
+from states.vocabulary import Metadata, Resource
 
 S = Resource
 
@@ -26,7 +26,8 @@ WAY_OUT: dict[Resource, tuple[str, str]] = {
 def _side_words(side: Side) -> str:
     dirty = "unknown" if side.out_of_sync is None else f"{side.out_of_sync} KiB"
     words = f"{side.node} {side.role.value}/{side.disk.value} identifiers {side.identifiers or 'unread'}, out of sync {dirty}"
-    return words + (f", the kernel says: {side.trouble.text}" if side.trouble else "")
+    unread = f", {side.signature}" if side.signature and side.metadata is Metadata.UNKNOWN and not side.attached else ""
+    return words + unread + (f", the kernel says: {side.trouble.text}" if side.trouble else "")
 
 
 def explain(goal: Goal, facts: ClusterFacts, pair: Pair, state: Resource) -> Refused:

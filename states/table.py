@@ -25,7 +25,7 @@ class On(Enum):
     NOBODY = "nobody"                   # the world moves
 
 
-@frozen
+@frozen(eq=False)  # a row is itself: tables are looked up by their rows, often
 class Row:
     """From `source`, `event` leads to `target`; `by` says who causes it.
 

@@ -12,6 +12,8 @@ from typing import Self
 class Word(Enum):
     """An enum read from a tool's output: a word we do not know becomes UNKNOWN, never an exception."""
 
+    __hash__ = object.__hash__  # Enum's own is a Python function, and facts are hashed and looked up all the time
+
     @classmethod
     def read(cls, text: str) -> Self:
         """The member spelt `text`, or UNKNOWN (a newer kernel may say words we have never seen)."""

@@ -52,7 +52,7 @@ claim() { # OP STEP RESOURCE
 	read -r stat </proc/$$/stat
 	stat=${stat##*) }
 	printf '%s %s %s %s %s\n' "$2" "$3" "$boot" $$ "$(started $stat)" >"$STATE/claims/$1/intent"
-	sync "$STATE/claims/$1/intent" "$STATE/claims/$1" "$STATE/claims"
+	sync "$STATE/claims/$1/intent" "$STATE/claims/$1" "$STATE/claims" $STATE ${STATE%/*} # each folder is an entry in the next
 }
 
 started() { shift 19; printf '%s' "$1"; } # of /proc/PID/stat behind the name: field 22, clock ticks since boot
@@ -83,7 +83,7 @@ once() { # OP STEP RESOURCE FUNCTION ARGS...: a destructive step, alone on this 
 
 # -- what must still be true, asked in the same shell right before the step ---------------------------------------------
 gi_of() { # NAME MINOR DISK: into $gi, without the flags
-	if [ $generation = 9 ]; then gi=$($adm get-gi "$1" 2>/dev/null)
+	if [ $generation = 9 ]; then gi=$($adm get-gi "$1" 2>/dev/null) # asked only where a resource file is in place
 	elif [ -r /proc/drbd ] && gi=$($setup get-gi "$2" 2>/dev/null); then :
 	else gi=$(drbdmeta - v08 "$3" internal get-gi 2>/dev/null); fi
 	IFS=: read -r current bitmap newer older _ <<-END
@@ -131,7 +131,7 @@ blank() { # DISK MINOR NAME: the same eyes as the look's
 # -- the steps ----------------------------------------------------------------------------------------------------------
 write_file() { # PATH CONTENT: whole or not at all; what was there is kept beside it
 	mkdir -p "${1%/*}" && printf '%s' "$2" >"$1.new" && sync "$1.new" || return
-	[ -e "$1" ] && { cp -p "$1" "$1.before" || return; }
+	[ -e "$1" ] && { cp -p "$1" "$1.before" && sync "$1.before" || return; }
 	mv "$1.new" "$1" && sync "${1%/*}"
 }
 
@@ -154,10 +154,15 @@ create_metadata() { # NAME MINOR DISK
 }
 
 attach() { # NAME MINOR CONFIGURED: disk up, not connected; `up` and `adjust` would connect
-	if [ "$3" = no ] && [ $generation = 9 ]; then
-		$adm new-resource "$1" && $adm new-peer "$1" && $adm new-path "$1" && $adm new-minor "$1" || return
+	if [ $generation = 9 ]; then
+		link_now "$1" "$2" # a killed attach may have left any of these
+		case $seen in *"exists resource"*) ;; *) $adm new-resource "$1" || return ;; esac
+		case $seen in *"exists connection"*) ;; *) $adm new-peer "$1" || return ;; esac
+		case $seen in *"exists path"*) ;; *) $adm new-path "$1" || return ;; esac
+		case $seen in *"exists device"*) ;; *) $adm new-minor "$1" || return ;; esac
 	elif [ "$3" = no ]; then
-		$setup new-resource "$1" && $setup new-minor "$1" "$2" 0 || return
+		$setup new-resource "$1" || : # it may be there without its minor, and /proc/drbd lists minors
+		$setup new-minor "$1" "$2" 0 || return
 	fi
 	$adm attach "$1"
 }
@@ -186,8 +191,9 @@ connect() { # NAME MINOR DISK IDENTIFIERS; the line in the kernel log is where t
 	$adm connect "$1"
 }
 
-force_primary() { # NAME MINOR DISK IDENTIFIERS
-	still "$@" && never_good "$1" "$2" "$3" && $adm primary --force "$1"
+force_primary() { # NAME MINOR DISK IDENTIFIERS STAYS: "no" where no Primary is wanted: the copying needs none
+	still "$@" && never_good "$1" "$2" "$3" && $adm primary --force "$1" || return
+	[ "$5" = yes ] || $adm secondary "$1"
 }
 
 clear_bitmap() { # NAME MINOR DISK IDENTIFIERS

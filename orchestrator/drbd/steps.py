@@ -63,7 +63,7 @@ def _function(step: Step, sender: Sender) -> list[str]:
         case Do.CONNECT:
             return ["connect", *device, step.expect]
         case Do.FORCE_PRIMARY:
-            return ["force_primary", *device, step.expect]
+            return ["force_primary", *device, step.expect, "yes" if section.primaries else "no"]
         case Do.CLEAR_BITMAP:
             return ["clear_bitmap", *device, step.expect]
         case Do.PROMOTE:

@@ -74,8 +74,8 @@ look_disk() { # DISK MINOR ZEROS ATTACHED NAME
 	done </proc/mounts
 	[ -e "/var/lib/orchestrate/touched/$5" ] && printf 'touched\n'
 	[ "$4" = yes ] && return
-	printf 'gi '
-	if [ $generation = 9 ]; then $adm get-gi "$5" 2>&1; else drbdmeta - v08 "$disk" internal get-gi 2>&1; fi # "-": a minor would load the module
+	printf 'gi ' # "-": a minor would load the module, and so does drbdadm, which also exits 1 for a resource that no file defines
+	if [ $generation = 9 ]; then drbdmeta - v09 "$disk" internal get-gi --node-id "${peer_id:-0}" 2>&1; else drbdmeta - v08 "$disk" internal get-gi 2>&1; fi
 	case $? in
 	0) case $3 in -) ;; *) look_contents "$disk" 0 "$sys" head ;; esac; return ;; # just created metadata may lie over data
 	1) printf '\nmetadata missing\n' ;; # drbdmeta: "No valid meta data found"; 20: it could not be read
@@ -85,7 +85,9 @@ look_disk() { # DISK MINOR ZEROS ATTACHED NAME
 
 held() { # ATTACHED NAME HOLDER: said, and kept on the node if DRBD does not have the disk: its data may have changed unseen
 	printf 'holder %s\n' "$3"
-	[ "$1" = no ] && [ -n "${keep:-}" ] && mkdir -p /var/lib/orchestrate/touched && : >"/var/lib/orchestrate/touched/$2"
+	[ "$1" = no ] && [ -n "${keep:-}" ] && [ ! -e "/var/lib/orchestrate/touched/$2" ] || return 0
+	kept=/var/lib/orchestrate/touched
+	mkdir -p $kept && : >"$kept/$2" && sync "$kept/$2" $kept ${kept%/*} # the power may go before the file system commits
 }
 
 look_contents() { # DISK ZEROS SYS [head]: what a device holds; head: but for its end, where the metadata is
@@ -150,7 +152,7 @@ resource_9() { # NAME
 	printf '%s\n' "$events"
 	case $events in *"exists resource"*) known=yes ;; esac
 	case $events in
-	*"disk:Diskless"*|*"disk:Failed"*|*"disk:Detaching"*) ;;
+	*" disk:Diskless"*|*" disk:Failed"*|*" disk:Detaching"*) ;; # ours, not a peer-disk
 	*"exists device"*) attached=yes ;;
 	esac
 	case $events in *connection:Connected*) linked=yes ;; esac

@@ -236,7 +236,7 @@ def ended_unheard_9(view: View, now: Course) -> Course:
         raise MissingFact(f"whether {source.name} attaches as Consistent or UpToDate")
     if source.disk is DiskState.UP_TO_DATE:
         return now
-    return now.but(f"not done over: {source.name} is not UpToDate", winner=Winner.NOBODY)
+    return now.but(f"not done over: {source.name} is not UpToDate", winner=Winner.NOBODY, reverted=False)
 
 
 def if_both_failed_9(view: View, now: Course) -> Course:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from itertools import product
 
 from attrs import evolve
@@ -16,6 +17,7 @@ DROPS = (Verdict.UNRELATED, Verdict.SPLIT_BRAIN, Verdict.REFUSED)
 """If either side drops the connection, that is the outcome; the most telling reason first."""
 
 
+@lru_cache(maxsize=1024)  # the same two sides are asked about after every look
 def predict(a: Side, b: Side, terms: Terms, other: Terms | None = None) -> Prediction:
     """What DRBD will decide when these two sides connect. Never a guess: what is not known and decides makes it
     UNKNOWN.
@@ -34,7 +36,7 @@ def predict(a: Side, b: Side, terms: Terms, other: Terms | None = None) -> Predi
             return Prediction(Verdict.REFUSED, ("", ""), "incompatible settings: both carry --discard-my-data")
         return _agreed([
             _joined(one, two, terms, other) for one, two in product(_completed(a, terms), _completed(b, terms))
-        ])
+        ], (a, b))
     except MissingFact as missing:
         return _unknown(str(missing))
 
@@ -47,16 +49,27 @@ def _completed(side: Side, terms: Terms) -> list[Side]:
     """The side with what cannot be read from outside filled in, both ways."""
     if terms.generation is Generation.V84 or side.reconnecting is not None:
         return [side]
+    if side.crashed and side.identifiers.bitmap == 0:  # a connection since the crash would have ended the mark, or left a resync open
+        return [evolve(side, reconnecting=False)]
     return [evolve(side, reconnecting=value) for value in (True, False)]
 
 
-def _agreed(tried: list[Prediction]) -> Prediction:
-    """One prediction for all the possibilities, if it makes no difference which is true."""
+def _agreed(tried: list[Prediction], sides: tuple[Side, Side]) -> Prediction:
+    """One prediction for all the possibilities, if it makes no difference which is true, or none of them does harm.
+
+    To connect without a resync is harm where blocks are marked: DRBD 9 forgets them (capture 40).
+    """
     first = tried[0]
-    if any(evolve(each, rules=first.rules, why=first.why) != first for each in tried):
-        return _unknown("whether the kernels were connected before (RECONNECT), on which it depends")
     rules = tuple("|".join(dict.fromkeys(each.rules[side] for each in tried)) for side in (0, 1))
-    return evolve(first, rules=(rules[0], rules[1]))
+    if all(evolve(each, rules=first.rules, why=first.why) == first for each in tried):
+        return evolve(first, rules=(rules[0], rules[1]))
+    forgets = any(each.verdict is Verdict.IN_SYNC for each in tried) and any(side.dirty != 0 for side in sides)
+    if forgets or any(not each.connects or each.discards != 0 or each.losers for each in tried):
+        return _unknown("whether the kernels were connected before (RECONNECT), on which it depends")
+    return Prediction(
+        Verdict.BITMAP_SYNC, (rules[0], rules[1]), "which side is copied from, if any, depends on whether the kernels were connected before"
+        f" (RECONNECT); nothing is lost either way: {first.why}", full=any(each.full for each in tried),
+    )
 
 
 def _joined(a: Side, b: Side, terms: Terms, other: Terms) -> Prediction:

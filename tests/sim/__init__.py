@@ -1,0 +1,1 @@
+"""Tests of the simulated cluster: that its machines behave as real ones do."""
