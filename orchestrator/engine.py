@@ -333,6 +333,12 @@ class Engine:
                         surprise=event is None)
             self.watch.moved(wanted.name, before, state, surprise=event is None)
 
+    def _newest_count(self, wanted: Wanted) -> int:
+        """KiB out of sync as the node that was seen last counts them: both count the same blocks, and only one is asked."""
+        nodes = [self.facts.node(name) for name in wanted.nodes]
+        known = [(node.seen_at, node.side(wanted.name).out_of_sync) for node in nodes]
+        return max(((at, left) for at, left in known if left is not None), default=(0.0, 0))[1]
+
     def _measure(self) -> None:
         """Progress of every resync, from both sides' counters, and whether it has stalled."""
         now = anyio.current_time()
@@ -342,7 +348,7 @@ class Engine:
             if classify(pair) not in (Resource.SYNCING, Resource.SYNC_STALLED):
                 self._progress.pop(wanted.name, None)
                 continue
-            left = max((side.out_of_sync or 0 for side in pair.sides), default=0)
+            left = self._newest_count(wanted)
             size = max((side.size or 0 for side in pair.sides), default=0)
             progress = self._progress.get(wanted.name, Progress()).seen(now, left, size)
             self._progress[wanted.name] = progress

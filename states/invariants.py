@@ -105,7 +105,9 @@ def _look_before_connect(asked: Asked) -> tuple[str, str] | None:
     if asked.step.do is Do.ATTACH and not asked.side.trying:
         return None  # attaching is connecting only where the link is up
     if prediction.verdict is Verdict.UNKNOWN:
-        return f"the handshake cannot be predicted: {prediction.why}", "look again: orchestrate status"
+        armed = asked.step.do is Do.ATTACH and asked.side.identifiers is not None and asked.peer.identifiers is not None
+        apart = f"on {asked.side.node}: drbdadm disconnect {asked.wanted.name}, then run again: apart, its disk can be attached in peace"
+        return f"the handshake cannot be predicted: {prediction.why}", apart if armed else "look again: orchestrate status"
     if not prediction.connects or not discards_nothing(prediction):
         return f"connecting would end in {prediction.verdict.value}: {prediction.why}", "nothing was connected; see docs/split-brain.md"
     target = None if prediction.source is None else pair.sides[1 - prediction.source]

@@ -170,7 +170,8 @@ glance() { # NAME...: just the counters, for a resync that is being watched
 	if [ $generation = 8 ]; then say proc-drbd; copy /proc/drbd; else
 		for name; do say events "$name"; $setup events2 --now --statistics "$name" 2>&1; done
 	fi
-	say end 0
+	read -r uptime _ </proc/uptime
+	say end "$uptime"
 }
 
 look() {
