@@ -38,7 +38,11 @@ apt_install() {
 endef
 export SHELL_HELPERS
 
-.PHONY: help demo test check lab-test bench docs clean
+.PHONY: help demo test check lab-test sim search crash mutants conformance ssh-matrix bench docs clean
+
+SEEDS ?= 200
+STATE ?=
+LAB ?=
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 18
@@ -57,7 +61,26 @@ check: $(INSTALLED) ## ruff, mypy --strict, and which room may import which
 lab-test: $(INSTALLED) $(TOOLS) ## only the tests on the lab's real kernels
 	$(PYTEST) tests/lab
 
+sim: $(INSTALLED) ## SEEDS=10000: seeds with faults on every core; STATE=FILE makes a long run resumable
+	$(PY) -m fixtures.sim --seeds $(SEEDS) $(if $(STATE),--state $(STATE))
+
+search: $(INSTALLED) ## every joint state of two nodes and the orchestrator, to a fixed point
+	$(PY) -m fixtures.search
+
+crash: $(INSTALLED) ## the orchestrator killed at every step of every golden situation
+	$(PY) -m fixtures.sim.crash
+
+mutants: $(INSTALLED) ## each guard taken away in turn: a disaster has to be found
+	$(PY) -m fixtures.search.mutants
+
+conformance: $(INSTALLED) ## the lab's recorded scenarios on the simulator; LAB=1: on the lab
+	$(PY) -m fixtures.conformance $(if $(LAB),,--sim)
+
+ssh-matrix: $(INSTALLED) $(TOOLS) ## every fault of real sshds at every moment, 20 times over
+	$(PY) -m tests.ssh.matrix --times 20
+
 bench: $(INSTALLED) $(TOOLS) ## how near `up` comes to its critical path, and how long `status` takes
+	$(PY) -m fixtures.bench_pairs
 	$(PY) -m fixtures.bench
 
 docs: $(INSTALLED) ## draw docs/machines.md and the README's picture from the tables
@@ -66,6 +89,7 @@ docs: $(INSTALLED) ## draw docs/machines.md and the README's picture from the ta
 
 clean: ## take down the lab in ./lab, remove .venv and caches
 	@if [ -e lab/lab.json ] && [ -x $(PY) ]; then $(PY) -m orchestrator lab down; fi
+	rm -rf lab/simulated
 	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 

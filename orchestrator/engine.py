@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 from anyio.abc import TaskGroup
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 from attrs import define, evolve, field, frozen
@@ -38,6 +39,8 @@ POLL = (0.4, 5.0)
 """Bounds of the polling interval while blocks are copied, seconds: 8.4 pushes no progress through events2."""
 RELOOK = 1.0
 """Seconds between looks while waiting for something no event announces."""
+NOTES = frozenset({"looked", "awaits", "came", "moved"})
+"""Records nothing is decided by: they need not wait for the disk."""
 MOST_SENDS = 4
 """How often one step may be sent in a run without the looks showing that anything came of it."""
 
@@ -123,7 +126,7 @@ class Engine:
         return reached
 
     def _write(self, **record: Any) -> None:
-        self.journal.write({"run": self.run_id, **record})
+        self.journal.write({"run": self.run_id, **record}, note=record["kind"] in NOTES)
 
     async def _first_look(self) -> None:
         answers = await self._tenure.take()
@@ -245,8 +248,10 @@ class Engine:
             self._take(await receive.receive())
         if scope.cancelled_caught and isinstance(decision, Waiting):
             await self._poll(decision)
+        await anyio.lowlevel.checkpoint()  # half a burst of events is not yet a state
         while receive.statistics().current_buffer_used:
             self._take(receive.receive_nowait())
+            await anyio.lowlevel.checkpoint()
         await self._tenure.renew()
 
     def _pause(self, decision: Decision) -> float:

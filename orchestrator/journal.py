@@ -1,5 +1,7 @@
 """What was intended and what came of it: one JSON record per line, each with a checksum, each on disk before it counts.
 
+Notes (what was seen and waited for) decide nothing: they are written at once and reach the disk with the next record.
+
 A torn last line (power lost while writing) is tolerated and cut off; anything else unreadable is an error. `fold` turns
 records into the ledger `states` works with. Times are passed in, seconds since the epoch.
 """
@@ -67,7 +69,7 @@ def open_intents(records: Iterable[Record]) -> tuple[Intent, ...]:
 
 
 class Journal:
-    """An open journal. Use as a context manager; every `write` is on disk when it returns."""
+    """An open journal. Use as a context manager; every `write` is on disk when it returns, notes apart."""
 
     def __init__(self, path: Path, clock: Callable[[], float]) -> None:
         self._clock = clock
@@ -86,15 +88,16 @@ class Journal:
         if tail and not tail.endswith(b"\n"):
             os.ftruncate(self._file, size - (len(tail) - tail.rfind(b"\n") - 1))
 
-    def write(self, *records: Record) -> None:
-        """Append records and fsync once. Raises JournalError (disk full, file gone)."""
+    def write(self, *records: Record, note: bool = False) -> None:
+        """Append records and fsync once; a `note` waits for the next fsync. Raises JournalError (disk full, file gone)."""
         stamped = b"".join(_line({"at": round(self._clock(), 3), **record}) for record in records)
         try:
             written = os.write(self._file, stamped)
             if written != len(stamped):  # a torn line must not end up in the middle
                 os.ftruncate(self._file, os.fstat(self._file).st_size - written)
                 raise JournalError(f"{self.path}: the disk is full; nothing was sent")
-            os.fsync(self._file)
+            if not note:
+                os.fsync(self._file)
         except OSError as error:
             raise JournalError(f"{self.path}: {error.strerror}; nothing was sent") from error
 

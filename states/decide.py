@@ -259,20 +259,26 @@ def _send(goal: Goal, facts: ClusterFacts, ledger: Ledger, wanted: Wanted, rows:
             continue
         step = Step(row.step, side.node, wanted.name, because=row.because, event=row.event,
                     expect=str(side.identifiers) if side.identifiers else "", replaces=side.configured is True)
-        if step.key in ledger.in_flight:
-            continue
+        if any(key.endswith(f":{step.resource}:{step.node}") for key in ledger.in_flight):
+            continue  # one after the other on a side: what is under way changes what this one stands on
         failed = _failed(ledger, step)
         if failed is not None:
             return failed
         violation = judge(facts, step, wanted, goal, row.rules)
         if violation is not None:
-            return _refusal(step, violation)
+            return _look_first(facts, wanted) or _refusal(step, violation)
         if goal.direction is Direction.UP and _lacks_layer(facts, wanted, row, wanted.nodes if together else (side.node,)):
             continue
         ready.append(step)
     if ready:
         return Steps(tuple(ready))
     return Waiting("answers", "steps are being carried out", None, wanted.name) if ledger.in_flight else _layers_lack(facts, wanted, rows)
+
+
+def _look_first(facts: ClusterFacts, wanted: Wanted) -> Look | None:
+    """Nothing is refused on identifiers that an event has made unknown: they have to be read again."""
+    stale = tuple(name for name in wanted.nodes if facts.node(name).side(wanted.name).identifiers is None and not facts.node(name).fresh)
+    return Look(stale, "the generation identifiers have to be read") if stale else None
 
 
 def _lacks_layer(facts: ClusterFacts, wanted: Wanted, row: Row, nodes: tuple[str, ...]) -> bool:

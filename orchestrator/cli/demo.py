@@ -1,8 +1,9 @@
-"""`orchestrate demo`: the lab, and `up` on it, as one would type it."""
+"""`orchestrate demo`: the lab, or simulated nodes where there can be none, and `up` on it, as one would type it."""
 
 from __future__ import annotations
 
 import shlex
+import signal
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,8 +21,12 @@ DISK = 256
 """MiB of each new node's data disk: large enough to see the first copy, small enough to wait for it."""
 
 
+SIMULATED = "simulated"
+"""The folder of simulated nodes, in the lab's."""
+
+
 class NoLabError(OrchestrateError):
-    """The lab cannot run here, in the lab's own words."""
+    """The lab, or the simulated nodes, cannot run here, in their own words."""
 
     code = 4
 
@@ -29,11 +34,24 @@ class NoLabError(OrchestrateError):
 @click.command()
 @click.option("--dir", "folder", envvar="ORCHESTRATE_LAB", default="lab", show_default=True, type=click.Path(path_type=Path),
               help="The lab's folder, made if it is not there.")
-@click.option("--keep/--down", default=True, show_default=True, help="Whether the lab stays, to be played with.")
+@click.option("--keep/--down", default=None,
+              help="Whether the nodes stay, to be played with: a lab does if nothing is said; simulated nodes end, or stay until Ctrl-C.")
+@click.option("--simulated/--lab", default=None, help="Which nodes. If nothing is said: a lab, or simulated ones where none can be made.")
 @click.pass_context
-def demo(ctx: click.Context, folder: Path, keep: bool) -> int:
+def demo(ctx: click.Context, folder: Path, keep: bool | None, simulated: bool | None) -> int:
     """Two real kernels on this machine, and `up` on them: blank disks to Primary/Primary. Run again, it goes on from what
-    it sees."""
+    it sees. Where no lab can be made, or with --simulated: the same on simulated nodes behind real SSH."""
+    if not simulated:
+        why = _in_lab(ctx, folder, keep is not False, insist=simulated is False)
+        if why is None:
+            return 0
+        _say(f"no lab can be made here: {why}")
+    _simulated(ctx, folder / SIMULATED, keep is True)
+    return 0
+
+
+def _in_lab(ctx: click.Context, folder: Path, keep: bool, *, insist: bool) -> str | None:
+    """The demo on the lab's real kernels. Why there is no lab, if none could be made: said only where that is no error."""
     from fixtures.lab import Lab, LabError, LabSpec
 
     lab = Lab(folder)
@@ -41,30 +59,66 @@ def demo(ctx: click.Context, folder: Path, keep: bool) -> int:
         try:
             _say("a lab of two nodes, each a Linux kernel of its own with a blank disk")
             lab.up(None if lab.layout.state.exists() else LabSpec(disk=DISK))
-            ctx.obj = {**ctx.obj, "config": lab.config_path}
-            _play(ctx)
+        except LabError as error:
+            made = lab.layout.state.exists()
+            if made and not keep:
+                lab.down()
+            if insist or made:
+                raise
+            return str(error)
+        try:
+            _play(ctx, lab.config_path)
+        except OrchestrateError:
+            if keep:
+                _say(f"to start from blank disks again: `{_lab(folder)} down`, then the demo")
+            raise
         finally:
             if not keep:
                 lab.down()
     except LabError as error:
-        raise NoLabError(f"no demo: {error}; the demo needs the lab, simulated nodes are not part of this version") from error
-    except OrchestrateError:
-        if keep:
-            _say(f"to start from blank disks again: `{_lab(folder)} down`, then the demo")
-        raise
+        raise NoLabError(f"no demo: {error}; `orchestrate demo --simulated` does without a lab") from error
     if keep:
         _what_next(lab, folder)
-    return 0
+    return None
 
 
-def _play(ctx: click.Context) -> None:
-    """The same commands that one would type, one after the other."""
-    _say("what `orchestrate plan` says")
-    if ctx.invoke(plan) == 0:
-        ctx.invoke(status)
+def _simulated(ctx: click.Context, folder: Path, keep: bool) -> None:
+    """The demo on simulated nodes, which are another process and end with this one."""
+    from fixtures.sim.stage import DEMO, staged
+
+    _say("THE NODES ARE SIMULATED: a model of two machines with DRBD in another process of this machine, no kernel is involved")
+    _say("the SSH to them is real, and so is all that comes through it: the same commands, scripts, rules and journal as for real nodes")
+    try:
+        with staged(folder.absolute(), DEMO) as (config,):
+            _play(ctx, config)
+            _say("seen on simulated nodes; real kernels are in the lab: docs/lab.md")
+            if keep:
+                _stay(folder / config.name)
+    except OSError as error:
+        raise NoLabError(f"no demo: {error}") from error
+    _say(f"the nodes are gone; what was done, and why: `orchestrate -c {shlex.quote(str(folder / config.name))} journal`")
+
+
+def _stay(config: Path) -> None:
+    """Until Ctrl-C."""
+    words = f"orchestrate -c {shlex.quote(str(config))}"
+    _say(f"the nodes stay until you press Ctrl-C; meanwhile, elsewhere: `{words} status`, `{words} up`, `{words} down`")
+    try:
+        while True:
+            signal.pause()
+    except KeyboardInterrupt:
         return
-    _say("`orchestrate up`")
-    ctx.invoke(up)
+
+
+def _play(ctx: click.Context, config: Path) -> None:
+    """The same commands that one would type, one after the other."""
+    ctx.obj = {**ctx.obj, "config": config}
+    _say("what `orchestrate plan` says")
+    if ctx.invoke(plan) != 0:
+        _say("`orchestrate up`")
+        ctx.invoke(up)
+    _say("`orchestrate status`")
+    ctx.invoke(status)
 
 
 def _what_next(lab: Lab, folder: Path) -> None:

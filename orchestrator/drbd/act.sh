@@ -99,7 +99,7 @@ still() { # NAME MINOR DISK IDENTIFIERS
 
 link_now() { # NAME MINOR: into $seen, as the kernel has it now
 	seen=''
-	if [ $generation = 9 ]; then seen=$($setup events2 --now "$1"); else
+	if [ $generation = 9 ]; then seen=$($setup events2 --now --statistics "$1"); else
 		while read -r minor seen; do [ "$minor" = "$2:" ] && return; done </proc/drbd
 	fi
 }
@@ -122,7 +122,7 @@ blank() { # DISK MINOR NAME: the same eyes as the look's
 	seen=$(look_disk "$1" "$2" 0 no "$3")
 	case $seen in
 	*"holder "*|*nodevice*|*TYPE=*|*"zeros not"*) ;;
-	*"zeros sampled"*) return 0 ;;
+	*"metadata missing"*"zeros sampled"*) return 0 ;;
 	esac
 	printf 'no longer blank: %s\n' "$seen"
 	return 76
@@ -153,12 +153,14 @@ create_metadata() { # NAME MINOR DISK
 	$adm create-md --force "$1"
 }
 
-attach() { # NAME MINOR CONFIGURED: disk up, not connected; `up` and `adjust` would connect
-	if [ $generation = 9 ]; then
-		link_now "$1" "$2" # a killed attach may have left any of these
+attach() { # NAME MINOR CONFIGURED LINKED: disk up, not connected; `up` and `adjust` would connect
+	link_now "$1" "$2"
+	case $4$seen in # a link that came up since would shake hands at once, and nobody foresaw what comes of it
+	no*cs:WF*|no*cs:Connected*|no*connection:Connect*) printf 'not what was looked at: %s\n' "$seen"; return 76 ;;
+	esac
+	if [ $generation = 9 ]; then # a killed attach may have left any of these
 		case $seen in *"exists resource"*) ;; *) $adm new-resource "$1" || return ;; esac
-		case $seen in *"exists connection"*) ;; *) $adm new-peer "$1" || return ;; esac
-		case $seen in *"exists path"*) ;; *) $adm new-path "$1" || return ;; esac
+		peer_known "$1" || return
 		case $seen in *"exists device"*) ;; *) $adm new-minor "$1" || return ;; esac
 	elif [ "$3" = no ]; then
 		$setup new-resource "$1" || : # it may be there without its minor, and /proc/drbd lists minors
@@ -185,8 +187,21 @@ take_down() { # NAME MINOR: one thing after the other; 8.4.11 was seen to panic 
 	$adm down "$1"
 }
 
-connect() { # NAME MINOR DISK IDENTIFIERS; the line in the kernel log is where the search for a reason starts
+peer_known() { # NAME: DRBD 9 connects to a peer that was made known; $seen is what there is
+	case $seen in *"exists connection"*) ;; *) $adm new-peer "$1" || return ;; esac
+	case $seen in *"exists path"*) ;; *) $adm new-path "$1" ;; esac
+}
+
+connect() { # NAME MINOR DISK IDENTIFIERS UNMARKED: "yes" if no block was marked; the line in the kernel log is where the search for a reason starts
 	still "$@" || return
+	link_now "$1" "$2"
+	case $seen in # identifiers are read from a disk that failed, too
+	*ds:Diskless/*|*ds:Failed/*|*" disk:Diskless"*|*" disk:Failed"*|*" disk:Detaching"*) gone=yes ;;
+	*out-of-sync:[1-9]*) gone=$5 ;; # DRBD 9 forgets marked blocks where it copies none
+	*) gone=no ;;
+	esac
+	[ "$gone" = no ] || { printf 'not what was looked at: %s\n' "$seen"; return 76; }
+	if [ $generation = 9 ]; then peer_known "$1" || return; fi
 	printf 'orchestrate: drbd %s: connecting\n' "$1" >/dev/kmsg
 	$adm connect "$1"
 }

@@ -53,17 +53,18 @@ def _function(step: Step, sender: Sender) -> list[str]:
     section = sender.config.resource[step.resource]
     disk = sender.config.disk_of(step.resource, step.node)
     device = [step.resource, str(section.minor), disk]
+    side = sender.facts.node(step.node).side(step.resource)
     match step.do:
         case Do.START_LAYER:
             return _layer(step, sender)
         case Do.CREATE_METADATA:
             return ["create_metadata", *device]
         case Do.ATTACH:
-            return ["attach", *device[:2], "yes" if step.replaces else "no"]
+            return ["attach", *device[:2], _yes(step.replaces), _yes(side.trying)]
         case Do.CONNECT:
-            return ["connect", *device, step.expect]
+            return ["connect", *device, step.expect, _yes(not side.out_of_sync)]
         case Do.FORCE_PRIMARY:
-            return ["force_primary", *device, step.expect, "yes" if section.primaries else "no"]
+            return ["force_primary", *device, step.expect, _yes(bool(section.primaries))]
         case Do.CLEAR_BITMAP:
             return ["clear_bitmap", *device, step.expect]
         case Do.PROMOTE:
@@ -72,6 +73,10 @@ def _function(step: Step, sender: Sender) -> list[str]:
             return ["set_role", "secondary", step.resource]
         case Do.TAKE_DOWN:
             return ["take_down", step.resource]
+
+
+def _yes(answer: bool) -> str:
+    return "yes" if answer else "no"
 
 
 def _layer(step: Step, sender: Sender) -> list[str]:

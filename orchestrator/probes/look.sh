@@ -87,7 +87,7 @@ held() { # ATTACHED NAME HOLDER: said, and kept on the node if DRBD does not hav
 	printf 'holder %s\n' "$3"
 	[ "$1" = no ] && [ -n "${keep:-}" ] && [ ! -e "/var/lib/orchestrate/touched/$2" ] || return 0
 	kept=/var/lib/orchestrate/touched
-	mkdir -p $kept && : >"$kept/$2" && sync "$kept/$2" $kept ${kept%/*} # the power may go before the file system commits
+	mkdir -p $kept && : >"$kept/$2" && sync "$kept/$2" $kept ${kept%/*} /var/lib # the power may go before the file system commits
 }
 
 look_contents() { # DISK ZEROS SYS [head]: what a device holds; head: but for its end, where the metadata is

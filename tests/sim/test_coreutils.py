@@ -312,6 +312,24 @@ def test_a_chain_of_ones_own(machine: Machine) -> None:
     assert run(machine, "iptables", "-A", "NOPE", "-j", "DROP").code == 1
 
 
+@pytest.mark.parametrize(("rules", "leaves"), [
+    ((), True), (("-o eth0 -p tcp -j DROP",), False), (("-o vec1 -p tcp -j DROP",), True),
+    ((f"-p tcp -m tcp --dport {PORT} -j DROP",), False), ((f"-p tcp -m tcp --sport {PORT} -j DROP",), True),
+])
+def test_packets_of_ones_own_meet_the_rules(machine: Machine, rules: Sequence[str], leaves: bool) -> None:
+    for rule in rules:
+        assert run(machine, "iptables", "-A", "OUTPUT", *rule.split()).code == 0
+    assert machine.firewall.lets_out(Packet("10.98.0.12", 40000, PORT)) is leaves
+    assert machine.firewall.accepts(INCOMING)
+
+
+@pytest.mark.parametrize("hook", ["input", "output"])
+def test_a_base_chain_of_nftables_filters_its_own_direction(machine: Machine, hook: str) -> None:
+    machine.firewall.nft["inet", "filter"] = {"one": NftChain(hook=hook, policy="drop")}
+    assert machine.firewall.accepts(INCOMING) is (hook == "output")
+    assert machine.firewall.lets_out(INCOMING) is (hook == "input")
+
+
 def test_the_real_tools_are_here() -> None:
     """The comparison above would be one of nothing with nothing if these were missing."""
     assert all(shutil.which(name) for name in ("cmp", "grep", "tail", "head", "mkdir", "mv", "cp"))

@@ -31,14 +31,16 @@ SPOKEN = re.compile(r"(?:self|peer) [0-9A-F]{16}:|uuid_comp|Split-Brain|I shall|
 
 @pytest.mark.parametrize("case", [*LIVE, *READ, *CAPTURED], ids=str)
 def test_the_model_does_what_the_case_says(case: Case) -> None:
-    backs = [(bool(case.sides[0].reconnecting), bool(case.sides[1].reconnecting))]
     if case.verdict is Verdict.UNKNOWN:
         return
-    for first, back in product((0, 1), backs):
-        seen = Outcome.of(case.sides, met(case.sides, case.terms, first, back=back))
-        assert (seen.verdict, seen.full) == (case.verdict, case.full)
-        assert case.source is None or seen.source == case.source
-        assert all(rule == "" or mine in rule.split("|") for rule, mine in zip(case.rules, seen.rules, strict=True))
+    one, two = ((False, True) if side.reconnecting is None else (side.reconnecting,) for side in case.sides)
+    backs = list(product(one, two))
+    for first in (0, 1):
+        ends = [Outcome.of(case.sides, met(case.sides, case.terms, first, back=back)) for back in backs]
+        assert {(seen.verdict, seen.full) for seen in ends} == {(case.verdict, case.full)}
+        assert case.source is None or {seen.source for seen in ends} == {case.source}
+        found = [all(rule == "" or mine in rule.split("|") for rule, mine in zip(case.rules, seen.rules, strict=True)) for seen in ends]
+        assert any(found)  # of a side that does not say whether it was connected before, the rule may hang on that
 
 
 @pytest.mark.parametrize("case", LIVE, ids=str)

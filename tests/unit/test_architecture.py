@@ -64,6 +64,16 @@ def test_only_ssh_knows_asyncio(path: Path) -> None:
         assert not {name.split(".")[0] for name in imports(path)} & {"asyncio", "asyncssh"}
 
 
+SIMULATED = [path for path in FILES if path.relative_to(HERE).parts[:2] == ("fixtures", "sim")]
+
+
+@pytest.mark.parametrize("path", SIMULATED, ids=names(SIMULATED))
+def test_the_simulator_runs_on_any_clock(path: Path) -> None:
+    """Only the simulated nodes' sshd knows asyncio: all else also runs on a virtual clock."""
+    if path.name not in ("sshd.py", "sessions.py", "wire.py"):
+        assert not {name.split(".")[0] for name in imports(path)} & {"asyncio", "asyncssh"}
+
+
 @pytest.mark.parametrize("path", ORCHESTRATOR, ids=names(ORCHESTRATOR))
 def test_imports_point_one_way(path: Path) -> None:
     here = path.relative_to(HERE).with_suffix("").parts[1]
