@@ -15,8 +15,9 @@ from fixtures.search.run import Search
 from fixtures.search.state import NODES, RESOURCE, Sent, World
 from fixtures.search.view import look, with_defaults
 from orchestrator.drbd import steps
-from states.facts import ClusterFacts
+from states.facts import ClusterFacts, NodeFacts
 from states.goal import Direction, Do, Step
+from states.vocabulary import ConnectionState
 
 NAMES = ("blank-up2-8.4", "blank-up2-9", "crashed-up2-8.4", "in-sync-up2-9", "healthy-down-9", "blank-skip-up2-9")
 OWN = (75, 76)
@@ -28,7 +29,15 @@ WITHOUT = {
     "still":      ('[ "$gi" = "$4" ] ||',                                                    ": ||"),
     "never_good": (' && never_good "$1" "$2" "$3" && ',                                      " && "),
     "blank":      ('blank "$3" "$2" "$1" || return',                                         ":"),
+    "linked":     ("no*cs:WF*|no*cs:Connected*|no*connection:Connect*)",                    "never)"),
+    "in-use":     ('*ds:Diskless/*|*ds:Failed/*|*" disk:Diskless"*|*" disk:Failed"*|*" disk:Detaching"*)', "never)"),
+    "unmarked":   ("*out-of-sync:[1-9]*)",                                                  "never)"),
     "promote":    ("\t*cs:Connected*ds:UpToDate/UpToDate*) $adm primary",                    "\t*) $adm primary"),
+}
+
+STEP_OF = {
+    "blank": Do.CREATE_METADATA, "promote": Do.PROMOTE, "still": Do.CONNECT, "never_good": Do.FORCE_PRIMARY, "linked": Do.ATTACH,
+    "in-use": Do.CONNECT, "unmarked": Do.CONNECT,
 }
 
 
@@ -70,14 +79,21 @@ def same_code(real: int, mine: int) -> bool:
     return real == mine or (real not in (0, *OWN) and mine not in (0, *OWN))
 
 
+def known(world: World, index: int, sent: Sent) -> NodeFacts:
+    """What was known of a node when the batch was sent."""
+    facts = look(world, index)
+    link = ConnectionState.CONNECTING if sent.known.linked else ConnectionState.STAND_ALONE
+    return facts.with_side(RESOURCE, evolve(facts.side(RESOURCE), connection=link, out_of_sync=4 if sent.known.marked else 0))
+
+
 def compare(search: Search, world: World, sent: Sent, far: Far, script: tuple[tuple[str, str], ...] = ()) -> None:
     """One batch, through act.sh and through `far`: codes, kernels, files, and what the look after it says."""
-    facts = ClusterFacts((look(world, 0), look(world, 1)))
+    facts = ClusterFacts((known(world, 0, sent), known(world, 1, sent)))
     stage = Stage(search.machinery.start, world, script)
     answer = stage.act(sent, facts)
     now, codes = world, []
     for step in sent.steps:
-        done = far.run(now, sent.node, step)
+        done = far.run(now, sent.node, step, sent.known)
         now = done.world
         codes.append(done.code)
     got = stage.now()
@@ -108,11 +124,10 @@ def test_without_a_guard_both_do_the_same_harm(guard: str) -> None:
     """The mutants of `far` are those of the script: where the guard said no, both act without it."""
     old, new = WITHOUT[guard]
     assert old in steps.SCRIPT
-    step = {"blank": Do.CREATE_METADATA, "promote": Do.PROMOTE, "still": Do.CONNECT, "never_good": Do.FORCE_PRIMARY}[guard]
     tried = 0
-    for name in ("blank-up2-8.4", "in-sync-up2-9", "crashed-up2-8.4"):
-        search = searched(name)
-        far, without_it = search.machinery.far, Far(search.machinery.far.settings, frozenset({guard}))
+    for name in ("blank-up2-8.4", "in-sync-up2-9", "crashed-up2-8.4", "healthy-down-9"):
+        search, step = searched(name), STEP_OF[guard]
+        far, without_it = search.machinery.far, evolve(search.machinery.far, without=frozenset({guard}))
         for world in worlds(name, 300):
             expect = "" if guard == "blank" else ":".join(["00000000000000AA"] * 4) if guard == "still" else identifiers(world)
             sent = Sent(0, (Step(step, NODES[0], RESOURCE, expect=expect),))
@@ -135,10 +150,12 @@ def blank_stage(script: tuple[tuple[str, str], ...] = ()) -> tuple[Stage, Sent, 
 
 
 def test_a_claimed_operation_runs_once() -> None:
-    """The same operation a second time is refused; without the claim it runs."""
+    """The same operation a second time is refused; without the claim `blank` refuses it, and without both it runs."""
     stage, sent, facts = blank_stage()
     assert [stage.act(sent, facts).results[0].code for _ in range(2)] == [0, 75]
     stage, sent, facts = blank_stage((WITHOUT["claim"],))
+    assert [stage.act(sent, facts).results[0].code for _ in range(2)] == [0, 76]
+    stage, sent, facts = blank_stage((WITHOUT["claim"], WITHOUT["blank"]))
     assert [stage.act(sent, facts).results[0].code for _ in range(2)] == [0, 0]
 
 
