@@ -50,8 +50,14 @@ help: ## this list
 demo: $(INSTALLED) ## two real kernels, blank disks, and `orchestrate up` on them (kept in ./lab)
 	$(PY) -m orchestrator demo
 
-test: check $(TOOLS) ## check, then every test, the lab's real kernels included
-	$(PYTEST)
+test: check $(TOOLS) ## check, then every test, the lab's real kernels included (told at the end: they run beside the others)
+	$(PYTEST) -m lab >.venv/lab.txt 2>&1 & lab=$$!
+	trap 'kill $$lab' INT TERM
+	code=0
+	$(PYTEST) -m 'not lab' || code=$$?
+	wait $$lab || code=$$?
+	cat .venv/lab.txt
+	exit $$code
 
 check: $(INSTALLED) ## ruff, mypy --strict, and which room may import which
 	$(PY) -m ruff check .

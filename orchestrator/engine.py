@@ -152,7 +152,10 @@ class Engine:
         return ended
 
     async def _turns(self, group: TaskGroup, send: Sender, receive: MemoryObjectReceiveStream[Message]) -> Reached:
-        streams = Streams(self.remote, group, send.send)
+        async def tell(line: EventLine) -> None:
+            send.send_nowait(line)  # there is room for any number: a burst arrives whole
+
+        streams = Streams(self.remote, group, tell)
         while True:
             streams.follow(self._sight.loaded)
             decision = self._decide()
@@ -225,9 +228,9 @@ class Engine:
         try:
             epoch, firewall = self._tenure.epochs[node], self._sight.firewalls.get(node, "")
             sent = await self._executor.send(batch, self.facts, epoch, firewall, self.watch.step)
-            await send.send(Answered(sent, asked))
+            send.send_nowait(Answered(sent, asked))
         except OrchestrateError as error:
-            await send.send(Broke(error))
+            send.send_nowait(Broke(error))
 
     def _start_look(self, node: str, group: TaskGroup, send: Sender) -> None:
         if node not in self._looking:
@@ -237,7 +240,7 @@ class Engine:
     async def _look(self, node: str, send: Sender) -> None:
         asked = anyio.current_time()
         answer = await self.remote.lease(node, self.holder)
-        await send.send(Looked(answer, asked))
+        send.send_nowait(Looked(answer, asked))
 
     # -- taking in what was seen ---------------------------------------------------------------------------------------
 
@@ -249,10 +252,16 @@ class Engine:
         if scope.cancelled_caught and isinstance(decision, Waiting):
             await self._poll(decision)
         await anyio.lowlevel.checkpoint()  # half a burst of events is not yet a state
-        while receive.statistics().current_buffer_used:
-            self._take(receive.receive_nowait())
+        while self._take_waiting(receive):
             await anyio.lowlevel.checkpoint()
         await self._tenure.renew()
+
+    def _take_waiting(self, receive: MemoryObjectReceiveStream[Message]) -> bool:
+        """Take in what has come; False if it was nothing."""
+        count = receive.statistics().current_buffer_used
+        for _ in range(count):
+            self._take(receive.receive_nowait())
+        return count > 0
 
     def _pause(self, decision: Decision) -> float:
         """Seconds until something is due without an event."""

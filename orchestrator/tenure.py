@@ -60,10 +60,14 @@ class Tenure:
                 await self.remote.release(name, self.holder)
 
     async def _take_one(self, name: str, answers: dict[str, Answer]) -> None:
+        """Ask for one node's lease until it is free, or seen to be renewed; then look at the node."""
         over, least = "-", TTL + 1
         while True:
-            answer = answers[name] = await self.remote.lease(name, self.holder, over, zeros=True)
-            if answer.held is None or answer.held.left > least:
+            answer = answers[name] = await self.remote.ask(name, self.holder, over)
+            if answer.held is None:
+                answers[name] = await self.remote.lease(name, self.holder, over, zeros=True)
+                return
+            if answer.held.left > least:
                 return
             least = answer.held.left
             over = answer.held.holder if self.is_dead(answer.held.holder) else "-"

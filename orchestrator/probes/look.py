@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import lru_cache
 from importlib import resources
 
 from attrs import evolve, field, frozen
@@ -61,7 +62,11 @@ class Sections:
 
 def read_look(name: str, text: str, expected: tuple[Expected, ...], seen_at: float) -> NodeFacts:
     """Facts of one node. A look that was cut off is no look: the node is then UNREACHABLE, with that as the reason."""
-    sections = Sections.cut(text)
+    return read_sections(name, Sections.cut(text), expected, seen_at)
+
+
+def read_sections(name: str, sections: Sections, expected: tuple[Expected, ...], seen_at: float) -> NodeFacts:
+    """As `read_look`, where the text has been cut already."""
     head = dict(line.partition(" ")[::2] for line in (sections.get("node") or "").splitlines())
     if not sections.whole or "boot_id" not in head:
         return NodeFacts(name, Node.UNREACHABLE, seen_at, "its answer was cut off")
@@ -146,10 +151,11 @@ def port_of(sections: Sections, one: Expected) -> Port:
     return Port(Layer.UNKNOWN, "not seen") if text is None else read_port(text, one.peer, one.port)
 
 
-def tokens(text: str) -> list[str]:
-    """A .res file's meaning: its words without comments and white space."""
+@lru_cache(64)
+def tokens(text: str) -> tuple[str, ...]:
+    """A .res file's meaning: its words without comments and white space. Kept: a node's file is the same in every look."""
     bare = re.sub(r"#[^\n]*", "", text)
-    return re.findall(r'"[^"]*"|[{};]|[^\s{};"]+', bare)
+    return tuple(re.findall(r'"[^"]*"|[{};]|[^\s{};"]+', bare))
 
 
 def difference(found: str, wanted: str) -> str:
