@@ -27,7 +27,7 @@ from orchestrator.tenure import Tenure
 from orchestrator.watch import Watch
 from states.decide import decide
 from states.facts import ClusterFacts
-from states.goal import Decision, Do, Goal, Ledger, Look, Reached, Refused, Step, Steps, Waiting, Wanted
+from states.goal import Decision, Do, Goal, Kind, Ledger, Look, Reached, Refused, Step, Steps, Waiting, Wanted
 from states.machines import lawful
 from states.pair import Pair
 from states.progress import Progress
@@ -98,6 +98,7 @@ class Engine:
     _looking: set[str] = field(factory=set)
     _sends: dict[str, int] = field(factory=dict)
     _wait: Wait | None = None
+    _doubt: str = ""
     _tenure: Tenure = field(init=False)
     _executor: Executor = field(init=False)
 
@@ -141,7 +142,7 @@ class Engine:
         """Until the goal is seen. An error is carried out of the task group whole, not as a group of one."""
         ended: Reached | OrchestrateError
         send, receive = anyio.create_memory_object_stream[Message](math.inf)
-        async with anyio.create_task_group() as group, send, receive:
+        async with send, receive, anyio.create_task_group() as group:
             try:
                 ended = await self._turns(group, send, receive)
             except OrchestrateError as error:
@@ -163,9 +164,17 @@ class Engine:
             if isinstance(decision, Reached):
                 return decision
             if isinstance(decision, Refused) and not self.ledger.in_flight:
-                raise RefusedError(decision)
+                decision = self._seen_twice(decision)
             self._pursue(decision, group, send)
             await self._next(receive, decision)
+
+    def _seen_twice(self, refused: Refused) -> Look:
+        """The looks at two nodes are not simultaneous: what a rule refuses is looked at once more. Raises RefusedError."""
+        if refused.kind is not Kind.RULE or (self._doubt == refused.rule and not self._looking):
+            raise RefusedError(refused)
+        nodes = self.remote.config.names if self._doubt != refused.rule else ()
+        self._doubt = refused.rule
+        return Look(nodes, f"rule {refused.rule} refuses: to see it twice")
 
     def _decide(self) -> Decision:
         decision = decide(self.goal, self.facts, self.ledger)
@@ -369,7 +378,8 @@ class Engine:
             self.watch.progress(wanted.name, progress)
             if progress.still_for(now) > wanted.stall_after:
                 stalled.add(wanted.name)
-        self.ledger = evolve(self.ledger, stalled=frozenset(stalled))
+        if stalled != self.ledger.stalled:
+            self.ledger = evolve(self.ledger, stalled=frozenset(stalled))
 
 
 TRANSIENT = ("(-10)", "(-18)", "(-19)", "(-23)")

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from states.facts import Side
 from states.goal import Direction, Do, Goal, Wanted
-from states.handshake import Verdict
+from states.handshake import Prediction, Verdict
 from states.pair import (
     SPLIT,
     Pair,
@@ -46,7 +46,7 @@ def side_state(side: Side) -> Resource:
 # -- what the pair is --------------------------------------------------------------------------------------------------
 
 def _some_side(state: Resource) -> Callable[[Pair], bool]:
-    return lambda pair: any(side_state(side) is state for side in pair.sides)
+    return lambda pair: side_state(pair.sides[0]) is state or side_state(pair.sides[1]) is state
 
 
 def _served_alone(pair: Pair) -> bool:
@@ -110,7 +110,14 @@ CLASSES: tuple[tuple[Resource, Callable[[Pair], bool]], ...] = (
 
 def classify(pair: Pair) -> Resource:
     """The state of a resource: the first line of CLASSES that fits."""
-    return next(state for state, fits in CLASSES if fits(pair))
+    known, stalled = _last.get(pair.wanted.name), pair.wanted.name in pair.ledger.stalled
+    if known is None or known[0] is not pair.sides or known[1] is not pair.prediction or known[2] is not stalled:
+        state = next(state for state, fits in CLASSES if fits(pair))
+        known = _last[pair.wanted.name] = pair.sides, pair.prediction, stalled, state
+    return known[3]
+
+
+_last: dict[str, tuple[tuple[Side, Side], Prediction, bool, Resource]] = {}  # for speed: asked several times of the same pair
 
 
 # -- which row, where a state has several ------------------------------------------------------------------------------

@@ -168,5 +168,5 @@ def test_traces_end_at_rest_and_say_where_they_are_from(name: str) -> None:
 
 def test_there_are_enough_scenarios() -> None:
     """A shrunken folder must not pass for proof."""
-    assert len(SCENARIOS) >= 110
-    assert len(RECORDED) >= 35
+    assert len(SCENARIOS) >= 130
+    assert len(RECORDED) >= 100
