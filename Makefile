@@ -90,7 +90,7 @@ bench: $(INSTALLED) $(TOOLS) ## how near `up` comes to its critical path, and ho
 	$(PY) -m fixtures.bench
 
 docs: $(INSTALLED) ## draw docs/machines.md and the README's picture from the tables
-	$(PY) -m orchestrator.graph
+	$(PY) -m orchestrator.graph >docs/machines.md
 	$(PY) -m tests.unit.test_docs
 
 clean: ## take down the lab in ./lab, remove .venv and caches

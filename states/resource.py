@@ -245,6 +245,7 @@ FEARS: tuple[tuple[str, tuple[Resource, ...], tuple[Resource, ...]], ...] = (
     ("link_lost",                                 (*SERVING, S.SYNCING),                (S.DEGRADED,)),
     ("link_lost_idle",                            (S.SECONDARY, S.SYNCING, S.INCONSISTENT), (S.CONNECTING,)),
     ("stalled",                                   (S.SYNCING,),                         (S.SYNC_STALLED,)),
+    ("one_steps_down",                            (S.DUAL_PRIMARY,),                    (S.PRIMARY,)),
     ("fell_silent",                               (S.CONNECTING,),                      (S.STAND_ALONE,)),
     ("parted",                                    (*DISKS_UP, *HEALTHY),                PARTED),
     ("doubted",                                   HEALTHY,                              (S.SUSPECT,)),
