@@ -221,9 +221,15 @@ def _alone(pair: Pair, target: Resource, way: Direction) -> list[tuple[Side, Row
         if target is Resource.DOWN and not side.configured:
             continue
         row = towards(resources.TABLE, _side_view(side, target), target, way, pair, rows)
-        if row is not None and row.step is not None:
+        if row is not None and row.step is not None and not (row.step is Do.ATTACH and _behind_its_primary(pair, side)):
             found.append((side, row))
     return found
+
+
+def _behind_its_primary(pair: Pair, side: Side) -> bool:
+    """Connected to a Primary that has no disk either: that one's disk goes first, for what it wrote alone may be on no other."""
+    peer = next(one for one in pair.sides if one is not side)
+    return side.connected and side.role is not Role.PRIMARY and peer.role is Role.PRIMARY and not peer.attached
 
 
 def _side_view(side: Side, target: Resource) -> Resource:

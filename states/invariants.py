@@ -111,6 +111,9 @@ def _look_before_connect(asked: Asked) -> tuple[str, str] | None:
     if not prediction.connects or not discards_nothing(prediction):
         return f"connecting would end in {prediction.verdict.value}: {prediction.why}", "nothing was connected; see docs/split-brain.md"
     target = None if prediction.source is None else pair.sides[1 - prediction.source]
+    full = [side.node for side in pair.sides if not _untouched(side)]
+    if prediction.verdict is Verdict.BOTH_NEW and full:
+        return f"{full[0]} holds something under its new metadata, or was not read", "see docs/split-brain.md, `both inconsistent`"
     new = target is not None and target.identifiers is not None and target.identifiers.just_created
     if target is not None and new and not _untouched(target) and not _first_copy_cut_short(asked):
         seen = f"{target.node} would be overwritten, and it holds something under its new metadata, or was not read"

@@ -158,6 +158,9 @@ attach() { # NAME MINOR CONFIGURED LINKED: disk up, not connected; `up` and `adj
 	case $4$seen in # a link that came up since would shake hands at once, and nobody foresaw what comes of it
 	no*cs:WF*|no*cs:Connected*|no*connection:Connect*) printf 'not what was looked at: %s\n' "$seen"; return 76 ;;
 	esac
+	case $seen in # a Primary without a disk: its own goes first, for what it wrote alone may be on no other
+	*"ro:Secondary/Primary ds:Diskless/Diskless"*|*role:Secondary*role:Primary*peer-disk:Diskless*) printf 'the disk of the Primary goes first: %s\n' "$seen"; return 76 ;;
+	esac
 	if [ $generation = 9 ]; then # a killed attach may have left any of these
 		case $seen in *"exists resource"*) ;; *) $adm new-resource "$1" || return ;; esac
 		peer_known "$1" || return
