@@ -19,7 +19,10 @@ def start(folder: Path, *words: str, path: str | None = None) -> subprocess.Pope
     env = os.environ | {"PYTHONPATH": str(ROOT), "XDG_CACHE_HOME": str(folder / "cache")} | ({"PATH": path} if path else {})
     env.pop("ORCHESTRATE_LAB", None)
     argv = [sys.executable, "-m", "orchestrator", "demo", *words]
-    return subprocess.Popen(argv, cwd=folder, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(
+        argv, cwd=folder, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 - tests started in the background ignore it
+    )
 
 
 def stagers(folder: Path) -> list[int]:
