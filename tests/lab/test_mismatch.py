@@ -74,8 +74,8 @@ def test_data_under_new_metadata_is_not_overwritten(cluster: Cluster) -> None:
     cluster.sh(N2, f"printf precious | dd of={DISK} bs=4096 seek=10 conv=notrunc,fsync 2>/dev/null")
     cluster.both("drbdadm create-md --force r0")
     said = cluster.up(code=3)
-    assert "no-force-primary" in said.err
-    assert N2 in said.err
+    assert "look-before-connect" in said.err
+    assert f"{N2} holds something under its new metadata" in said.err
     assert cluster.sh(N2, f"dd if={DISK} bs=4096 skip=10 count=1 2>/dev/null | head -c 8") == "precious"
 
 
