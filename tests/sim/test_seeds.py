@@ -81,6 +81,7 @@ def test_a_long_run_is_resumed(tmp_path: Path) -> None:
 
 
 def test_the_command_runs_on_every_core() -> None:
-    done = subprocess.run([sys.executable, "-m", "fixtures.sim", "--seeds", "40", "--jobs", "2"], capture_output=True, text=True, timeout=110)
+    argv = [sys.executable, "-m", "fixtures.sim", "--seeds", "40", "--jobs", "2"]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=110)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "40 seeds; violations: 0" in done.stdout
