@@ -245,6 +245,8 @@ FEARS: tuple[tuple[str, tuple[Resource, ...], tuple[Resource, ...]], ...] = (
     ("link_lost",                                 (*SERVING, S.SYNCING),                (S.DEGRADED,)),
     ("link_lost_idle",                            (S.SECONDARY, S.SYNCING, S.INCONSISTENT), (S.CONNECTING,)),
     ("stalled",                                   (S.SYNCING,),                         (S.SYNC_STALLED,)),
+    ("copied_unseen",                             (S.INCONSISTENT, S.CONNECTING),       (S.PRIMARY,)),
+    ("served_unseen",                             (S.CONNECTING, S.DEGRADED),           (S.DUAL_PRIMARY,)),
     ("one_steps_down",                            (S.DUAL_PRIMARY,),                    (S.PRIMARY,)),
     ("fell_silent",                               (S.CONNECTING,),                      (S.STAND_ALONE,)),
     ("parted",                                    (*DISKS_UP, *HEALTHY),                PARTED),

@@ -15,7 +15,8 @@ def test_blank_to_dual_primary_and_then_silence(cluster: Cluster) -> None:
     assert "DualPrimary" in first.out
     cluster.assert_dual_primary()
     assert cluster.claims() == [(N1, "create-metadata", "0"), (N1, "force-primary", "0"), (N2, "create-metadata", "0")]
-    assert not [record for record in cluster.records() if record.get("surprise")]
+    found = [record for record in cluster.records() if record.get("surprise")]
+    assert not found, found
 
     before = cluster.both("dmesg | tail -n 1; ls -l --time-style=full-iso /etc/drbd.d; ls /var/lib/orchestrate/claims")
     again = cluster.up()
