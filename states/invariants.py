@@ -104,6 +104,9 @@ def _look_before_connect(asked: Asked) -> tuple[str, str] | None:
     pair, prediction = asked.pair, asked.pair.prediction
     if asked.step.do is Do.ATTACH and not asked.side.trying:
         return None  # attaching is connecting only where the link is up
+    if asked.step.do is Do.ATTACH and asked.side.role is Role.PRIMARY and not asked.peer.attached and _peer_is_newer(asked):
+        seen = f"{asked.side.node} is Primary, both disks are gone, and that of {asked.peer.node} is the newer"
+        return seen, f"on {asked.peer.node}: drbdadm attach {asked.wanted.name}, then run again"
     if prediction.verdict is Verdict.UNKNOWN:
         armed = asked.step.do is Do.ATTACH and asked.side.identifiers is not None and asked.peer.identifiers is not None
         apart = f"on {asked.side.node}: drbdadm disconnect {asked.wanted.name}, then run again: apart, its disk can be attached in peace"
@@ -124,6 +127,12 @@ def _look_before_connect(asked: Asked) -> tuple[str, str] | None:
         seen = f"DRBD 9 would connect and erase the marks of {marked} KiB out of sync"
         return seen, "drbdadm invalidate --reset-bitmap=no on the bad side"
     return None
+
+
+def _peer_is_newer(asked: Asked) -> bool:
+    """The handshake would copy from the peer: what it took for a Primary without a disk may be on no other."""
+    source = asked.pair.prediction.source
+    return source is not None and asked.pair.sides[source].node == asked.peer.node
 
 
 def _first_copy_cut_short(asked: Asked) -> bool:
