@@ -245,6 +245,7 @@ FEARS: tuple[tuple[str, tuple[Resource, ...], tuple[Resource, ...]], ...] = (
     ("link_lost",                                 (*SERVING, S.SYNCING),                (S.DEGRADED,)),
     ("link_lost_idle",                            (S.SECONDARY, S.SYNCING, S.INCONSISTENT), (S.CONNECTING,)),
     ("stalled",                                   (S.SYNCING,),                         (S.SYNC_STALLED,)),
+    ("met_unseen",                                (S.ATTACHED, S.STAND_ALONE),          (S.INCONSISTENT, S.SECONDARY, S.PRIMARY, S.SYNCING)),
     ("copied_unseen",                             (S.INCONSISTENT, S.CONNECTING),       (S.PRIMARY,)),
     ("served_unseen",                             (S.CONNECTING, S.DEGRADED),           (S.DUAL_PRIMARY,)),
     ("one_steps_down",                            (S.DUAL_PRIMARY,),                    (S.PRIMARY,)),
