@@ -76,7 +76,8 @@ def _decide_resource(goal: Goal, facts: ClusterFacts, ledger: Ledger, wanted: Wa
         if violation is not None:
             return _refusal(step, violation)
     unread = tuple(name for name in wanted.nodes if facts.node(name).generation is Generation.UNKNOWN)
-    answer = _decide_pair(goal, facts, ledger, wanted, moves) if not unread else _version_unread(goal, wanted, unread, moves)
+    blind = unread and goal.direction is Direction.UP  # going down, a kernel whose version cannot be read has nothing loaded
+    answer = _decide_pair(goal, facts, ledger, wanted, moves) if not blind else _version_unread(goal, wanted, unread, moves)
     if isinstance(answer, Refused) and answer.kind is Kind.RULE and not ledger.in_flight:
         return answer  # nothing is prepared on the way to a refusal
     if moves:
