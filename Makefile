@@ -88,6 +88,7 @@ ssh-matrix: $(INSTALLED) $(TOOLS) ## every fault of real sshds at every moment, 
 bench: $(INSTALLED) $(TOOLS) ## how near `up` comes to its critical path, and how long `status` takes
 	$(PY) -m fixtures.bench_pairs
 	$(PY) -m fixtures.bench
+	$(PY) -m fixtures.bench_stack
 
 docs: $(INSTALLED) ## draw docs/machines.md and the README's picture from the tables
 	$(PY) -m orchestrator.graph >docs/machines.md

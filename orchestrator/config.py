@@ -12,13 +12,24 @@ from pathlib import Path
 from typing import Any
 
 import cattrs
-from attrs import Factory, field, fields, frozen
+from attrs import Factory, evolve, field, fields, frozen
 from cattrs.errors import ClassValidationError, ForbiddenExtraKeysError
 from cattrs.gen import make_dict_structure_fn
 
 from orchestrator.errors import ConfigError
+from orchestrator.stack_config import (
+    CorosyncSection,
+    FenceSection,
+    FilesystemSection,
+    Parts,
+    SambaSection,
+    ShareSection,
+    fence_problems,
+    stack_problems,
+)
 from states.goal import Direction, Goal, Wanted
 from states.settings import POLICIES, discarding_policies
+from states.stacks import MODERN, SERVERS, Stack, Volume, build
 from states.vocabulary import AfterSplit
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
@@ -55,6 +66,7 @@ class NodeSection:
     address: str
     replication_address: str = ""
     port: int = 22
+    fence: FenceSection | None = None
 
 
 @frozen
@@ -104,6 +116,10 @@ class Config:
     node: dict[str, NodeSection]
     resource: dict[str, ResourceSection]
     ssh: SshSection = Factory(SshSection)
+    corosync: CorosyncSection = Factory(CorosyncSection)
+    filesystem: dict[str, FilesystemSection] = Factory(dict)
+    share: dict[str, ShareSection] = Factory(dict)
+    samba: SambaSection = Factory(SambaSection)
     path: Path = Path("cluster.toml")
 
     @property
@@ -120,19 +136,45 @@ class Config:
         section = self.resource[resource]
         return section.disks.get(node) or section.disk
 
-    def goal(self, direction: Direction, apply_config: bool = False) -> Goal:
+    def goal(self, direction: Direction, apply_config: bool = False, only: frozenset[str] = frozenset(), degraded: bool = False) -> Goal:
         """What a run is to reach, in the words of `states`."""
         wanted = tuple(self.wanted(name) for name in self.resource)
-        return Goal(direction, wanted, apply_config)
+        return Goal(direction, wanted, apply_config, self.stack(), only, degraded)
+
+    @property
+    def fencing(self) -> str:
+        """How lost nodes are dealt with: `agent` if every node has one, `manual` if any waits for a human, else `none`."""
+        fences = [node.fence for node in self.node.values()]
+        if any(fence is None for fence in fences):
+            return "none"
+        return "manual" if any(fence is not None and fence.method == "manual" for fence in fences) else "agent"
+
+    def volume_of(self, name: str) -> tuple[str, str]:
+        """The volume group and the logical volume of a file system."""
+        section = self.filesystem[name]
+        return section.vg or f"vg_{name}", section.lv or name
+
+    def stack(self) -> Stack | None:
+        """The layers above DRBD; None where no file system is asked for."""
+        if not self.filesystem:
+            return None
+        volumes = tuple(Volume(name, one.resource, self.wanted(one.resource).nodes) for name, one in self.filesystem.items())
+        clustering = self.samba.clustering if self.share else "none"
+        layers = build((*MODERN, *SERVERS[clustering]), volumes, self.names)
+        if self.samba.serve_on:
+            layers = tuple(evolve(one, nodes=tuple(self.samba.serve_on)) if one.name == "samba" else one for one in layers)
+        return Stack(layers, self.names, self.fencing, self.cluster.accept_no_fencing)
 
     def wanted(self, name: str) -> Wanted:
         """One resource as `states` wants it told."""
         section = self.resource[name]
-        layers = ("config", "module", "boot", *(("port",) if section.manage_firewall else ()))
+        locks = ("corosync", "dlm") if self.filesystem else ()
+        layers = ("config", "module", "boot", *(("port",) if section.manage_firewall else ()), *locks)
         return Wanted(
             name, (self.names[0], self.names[1]), section.primaries, section.skip_initial_sync, net_settings(section),
+            fencing="resource-and-stonith" if self.fencing != "none" and self.filesystem else "dont-care",
             accept_no_fencing=self.cluster.accept_no_fencing, accept_auto_discard=section.accept_auto_discard,
-            connect_deadline=section.connect_deadline, stall_after=section.stall_after, layers=layers,
+            connect_deadline=section.connect_deadline, stall_after=section.stall_after, layers=layers, repairs=bool(self.filesystem),
         )
 
 
@@ -187,7 +229,8 @@ def _converter() -> cattrs.Converter:
     for kind in (str, int, float, bool):
         converter.register_structure_hook(kind, _strict(kind))
     converter.register_structure_hook(Path, lambda value, _: value)
-    for section in (ClusterSection, SshSection, NodeSection, ResyncSection, ResourceSection, Config):
+    for section in (ClusterSection, SshSection, FenceSection, NodeSection, ResyncSection, ResourceSection, CorosyncSection,
+                    FilesystemSection, ShareSection, SambaSection, Config):
         converter.register_structure_hook(section, make_dict_structure_fn(section, converter, _cattrs_forbid_extra_keys=True))
     return converter
 
@@ -197,7 +240,8 @@ def _first(error: BaseException, at: str = "") -> str:
     if isinstance(error, ClassValidationError | cattrs.errors.IterableValidationError):
         inner = error.exceptions[0]
         note = " ".join(getattr(inner, "__notes__", []))
-        places = (re.search(pattern, note) for pattern in (r"attribute (\w+)", r"key '?([^' @]+)'?", r"@ (?:index|key) '?([^' ]+)"))
+        patterns = (r"attribute (\w+)", r"key '([^']+)'", r"key ([^' @]+)", r"@ (?:index|key) '([^']+)'", r"@ index (\S+)")
+        places = (re.search(pattern, note) for pattern in patterns)
         name = next((place[1] for place in places if place), "")
         return _first(inner, f"{at}.{name}" if at and name else at or name)
     if isinstance(error, ForbiddenExtraKeysError):
@@ -216,6 +260,11 @@ def _problems(config: Config) -> list[str]:
     for name, section in config.resource.items():
         found += [f"resource.{name}.{text}" for text in _resource_problems(config, name, section)]
     found += _clashes(config)
+    parts = Parts(config.names, dict.fromkeys(config.resource, config.names))
+    found += [text for name, node in config.node.items() for text in fence_problems(name, node.fence)]
+    found += stack_problems(parts, config.filesystem, config.share, config.samba, config.corosync)
+    if config.filesystem and not re.fullmatch(r"[A-Za-z0-9_-]{1,32}", config.cluster.name):
+        found.append("cluster.name: with a file system, at most 32 letters, digits, _ and - were expected")
     if not config.resource:
         found.append("resource: none is listed; one [resource.NAME] is needed")
     return found

@@ -16,10 +16,12 @@ from anyio.abc import TaskGroup
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 from attrs import define, evolve, field, frozen
 
+from orchestrator.drbd.steps import Sender
 from orchestrator.errors import OrchestrateError, RefusedError
 from orchestrator.executor import Executor, Sent
 from orchestrator.journal import Journal
 from orchestrator.lease import TTL, is_dead
+from orchestrator.narrator import Narrator
 from orchestrator.remote import Answer, Remote
 from orchestrator.sight import Sight
 from orchestrator.streams import EventLine, Streams
@@ -28,18 +30,15 @@ from orchestrator.watch import Watch
 from states.decide import decide
 from states.facts import ClusterFacts
 from states.goal import Decision, Do, Goal, Kind, Ledger, Look, Reached, Refused, Step, Steps, Waiting, Wanted
-from states.machines import lawful
 from states.pair import Pair
-from states.progress import Progress
 from states.resource import classify
-from states.stuck import overdue
-from states.vocabulary import Resource
+from states.stuck import layer_overdue, overdue
 
 POLL = (0.4, 5.0)
 """Bounds of the polling interval while blocks are copied, seconds: 8.4 pushes no progress through events2."""
 RELOOK = 1.0
 """Seconds between looks while waiting for something no event announces."""
-NOTES = frozenset({"looked", "awaits", "came", "moved"})
+NOTES = frozenset({"looked", "awaits", "came", "moved", "known"})
 """Records nothing is decided by: they need not wait for the disk."""
 MOST_SENDS = 4
 """How often one step may be sent in a run without the looks showing that anything came of it."""
@@ -69,7 +68,7 @@ class Broke:
 
 
 Message = Looked | Answered | EventLine | Broke
-Sender = MemoryObjectSendStream[Message]
+Inbox = MemoryObjectSendStream[Message]
 
 
 @define
@@ -93,17 +92,17 @@ class Engine:
     ledger: Ledger = field(factory=Ledger)
     is_dead: Callable[[str], bool] = is_dead
     _sight: Sight = field(factory=Sight)
-    _states: dict[str, Resource] = field(factory=dict)
-    _progress: dict[str, Progress] = field(factory=dict)
     _looking: set[str] = field(factory=set)
     _sends: dict[str, int] = field(factory=dict)
     _wait: Wait | None = None
     _doubt: str = ""
     _tenure: Tenure = field(init=False)
     _executor: Executor = field(init=False)
+    _narrator: Narrator = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self._tenure = Tenure(self.remote, self.holder, self.watch, self.is_dead)
+        self._narrator = Narrator(self.goal, self.watch, self._write)
         self._executor = Executor(self.remote, self.journal, self.goal, self.holder, self.run_id)
 
     @property
@@ -152,7 +151,7 @@ class Engine:
             raise ended
         return ended
 
-    async def _turns(self, group: TaskGroup, send: Sender, receive: MemoryObjectReceiveStream[Message]) -> Reached:
+    async def _turns(self, group: TaskGroup, send: Inbox, receive: MemoryObjectReceiveStream[Message]) -> Reached:
         async def tell(line: EventLine) -> None:
             send.send_nowait(line)  # there is room for any number: a burst arrives whole
 
@@ -160,7 +159,7 @@ class Engine:
         while True:
             streams.follow(self._sight.loaded)
             decision = self._decide()
-            self._observe_states()
+            self._narrator.observe(self.facts, self.ledger)
             if isinstance(decision, Reached):
                 return decision
             if isinstance(decision, Refused) and not self.ledger.in_flight:
@@ -170,7 +169,8 @@ class Engine:
 
     def _seen_twice(self, refused: Refused) -> Look:
         """The looks at two nodes are not simultaneous: what a rule refuses is looked at once more. Raises RefusedError."""
-        if refused.kind is not Kind.RULE or (self._doubt == refused.rule and not self._looking):
+        final = refused.kind not in (Kind.RULE, Kind.FAILED) or refused.rule == "step-failed"
+        if final or (self._doubt == refused.rule and not self._looking):
             raise RefusedError(refused)
         nodes = self.remote.config.names if self._doubt != refused.rule else ()
         self._doubt = refused.rule
@@ -184,14 +184,19 @@ class Engine:
             self._end_wait()
             return decision
         now = anyio.current_time()
-        if self._wait is None or self._wait.waiting.event != decision.event:
+        if self._wait is None or (self._wait.waiting.event, self._wait.waiting.layer) != (decision.event, decision.layer):
             self._end_wait()
             self._wait = Wait(decision, now)
             self._write(kind="awaits", event=decision.event, resource=decision.resource)
         if decision.deadline is not None and now - self._wait.since >= decision.deadline:
-            pair = self._pair(decision.resource)
-            return overdue(decision, self.facts, pair, classify(pair), now - self._wait.since)
+            return self._overdue(decision, now - self._wait.since)
         return decision
+
+    def _overdue(self, waiting: Waiting, waited: float) -> Refused:
+        if waiting.layer:
+            return layer_overdue(waiting, waited)
+        pair = self._pair(waiting.resource)
+        return overdue(waiting, self.facts, pair, classify(pair), waited)
 
     def _end_wait(self) -> None:
         if self._wait is not None:
@@ -199,7 +204,7 @@ class Engine:
             self._write(kind="came", event=self._wait.waiting.event, resource=self._wait.waiting.resource, waited=round(waited, 3))
             self._wait = None
 
-    def _pursue(self, decision: Decision, group: TaskGroup, send: Sender) -> None:
+    def _pursue(self, decision: Decision, group: TaskGroup, send: Inbox) -> None:
         """Start what the decision asks for; nothing here waits for an answer."""
         old = self._sight.old(self.remote.config.names) if isinstance(decision, Steps) else ()
         if old:
@@ -207,16 +212,17 @@ class Engine:
         if isinstance(decision, Steps):
             for node in self.remote.config.names:
                 batch = tuple(step for step in decision.steps if step.node == node)
-                if batch:
-                    self._start(batch)
-                    group.start_soon(self._send, batch, send)
-                else:  # the other node has nothing to do: let it be read meanwhile, if something of it is unknown
+                for lane in dict.fromkeys(step.lane for step in batch):
+                    steps = tuple(step for step in batch if step.lane == lane)
+                    self._start(steps)
+                    group.start_soon(self._send, steps, send)
+                if not batch:  # the other node has nothing to do: let it be read meanwhile, if something of it is unknown
                     self._refresh(node, group, send)
         if isinstance(decision, Look):
             for node in decision.nodes:
                 self._start_look(node, group, send)
 
-    def _refresh(self, node: str, group: TaskGroup, send: Sender) -> None:
+    def _refresh(self, node: str, group: TaskGroup, send: Inbox) -> None:
         busy = any(key.endswith(f":{node}") for key in self.ledger.in_flight)
         if not busy and any(side.identifiers is None for _, side in self.facts.node(node).sides):
             self._start_look(node, group, send)
@@ -232,21 +238,21 @@ class Engine:
             chosen=tuple({**dict(self.ledger.chosen), **chosen}.items()),
         )
 
-    async def _send(self, batch: tuple[Step, ...], send: Sender) -> None:
+    async def _send(self, batch: tuple[Step, ...], send: Inbox) -> None:
         node, asked = batch[0].node, anyio.current_time()
         try:
-            epoch, firewall = self._tenure.epochs[node], self._sight.firewalls.get(node, "")
-            sent = await self._executor.send(batch, self.facts, epoch, firewall, self.watch.step)
+            sender = Sender(self.remote.config, self.facts, self._sight.firewalls.get(node, ""), self._sight.authkey)
+            sent = await self._executor.send(batch, sender, self.ledger, self._tenure.epochs[node], self.watch.step)
             send.send_nowait(Answered(sent, asked))
         except OrchestrateError as error:
             send.send_nowait(Broke(error))
 
-    def _start_look(self, node: str, group: TaskGroup, send: Sender) -> None:
+    def _start_look(self, node: str, group: TaskGroup, send: Inbox) -> None:
         if node not in self._looking:
             self._looking.add(node)
             group.start_soon(self._look, node, send)
 
-    async def _look(self, node: str, send: Sender) -> None:
+    async def _look(self, node: str, send: Inbox) -> None:
         asked = anyio.current_time()
         answer = await self.remote.lease(node, self.holder)
         send.send_nowait(Looked(answer, asked))
@@ -279,11 +285,11 @@ class Engine:
         left = math.inf
         if decision.deadline is not None and self._wait is not None:
             left = max(0.05, self._wait.since + decision.deadline - anyio.current_time())
-        progress = self._progress.get(decision.resource)
+        progress = self._narrator.progress.get(decision.resource)
         pause = RELOOK * 3
         if decision.event.startswith("synced"):
             pause = min(max((progress.eta or 0) / 6 if progress else 0, POLL[0]), POLL[1])
-        elif decision.event in ("settled", "claim_ends"):
+        elif decision.layer or decision.event in ("settled", "claim_ends"):
             pause = RELOOK
         return min(pause, left)
 
@@ -342,44 +348,11 @@ class Engine:
         wanted: Wanted = next(one for one in self.goal.resources if one.name == resource)
         return Pair.of(self.facts, wanted, self.ledger)
 
-    def _observe_states(self) -> None:
-        """Journal and narrate every move of a machine, and say when the table does not know it."""
-        for wanted in self.goal.resources:
-            state = classify(self._pair(wanted.name))
-            before = self._states.get(wanted.name)
-            half_seen = state is Resource.UNKNOWN and not all(self.facts.node(name).fresh for name in wanted.nodes)
-            if state is before or half_seen:
-                continue
-            self._states[wanted.name] = state
-            event = lawful(before, state) if before is not None else "seen"
-            self._write(kind="moved", resource=wanted.name, **{"from": before.value if before else ""}, to=state.value, event=event or "",
-                        surprise=event is None)
-            self.watch.moved(wanted.name, before, state, surprise=event is None)
-
-    def _newest_count(self, wanted: Wanted) -> int:
-        """KiB out of sync as the node that was seen last counts them: both count the same blocks, and only one is asked."""
-        nodes = [self.facts.node(name) for name in wanted.nodes]
-        known = [(node.seen_at, node.side(wanted.name).out_of_sync) for node in nodes]
-        return max(((at, left) for at, left in known if left is not None), default=(0.0, 0))[1]
-
     def _measure(self) -> None:
-        """Progress of every resync, from both sides' counters, and whether it has stalled."""
-        now = anyio.current_time()
-        stalled = set()
-        for wanted in self.goal.resources:
-            pair = self._pair(wanted.name)
-            if classify(pair) not in (Resource.SYNCING, Resource.SYNC_STALLED):
-                self._progress.pop(wanted.name, None)
-                continue
-            left = self._newest_count(wanted)
-            size = max((side.size or 0 for side in pair.sides), default=0)
-            progress = self._progress.get(wanted.name, Progress()).seen(now, left, size)
-            self._progress[wanted.name] = progress
-            self.watch.progress(wanted.name, progress)
-            if progress.still_for(now) > wanted.stall_after:
-                stalled.add(wanted.name)
+        """Progress of every resync, and which have stalled."""
+        stalled = self._narrator.measure(self.facts, self.ledger)
         if stalled != self.ledger.stalled:
-            self.ledger = evolve(self.ledger, stalled=frozenset(stalled))
+            self.ledger = evolve(self.ledger, stalled=stalled)
 
 
 TRANSIENT = ("(-10)", "(-18)", "(-19)", "(-23)")

@@ -3,6 +3,7 @@
     OrchestrateError
       ConfigError           2   file, key, what was expected
       RefusedError          3   a named safety rule (4, 5, 6 where the refusal says so)
+      StepFailedError       4   what a node said to a single command
       LeaseHeldError       75   another orchestrator is at work on this cluster
 
 A bug is any other exception: exit 1, the traceback goes to the log and not to the screen.
@@ -32,6 +33,12 @@ class RefusedError(OrchestrateError):
         super().__init__(str(refused))
         self.refused = refused
         self.code = refused.kind.value
+
+
+class StepFailedError(OrchestrateError):
+    """A command of its own, outside any plan, failed on a node."""
+
+    code = 4
 
 
 class LeaseHeldError(OrchestrateError):

@@ -12,8 +12,9 @@ from orchestrator.errors import RefusedError
 from orchestrator.journal import Journal
 from orchestrator.remote import Answer, Remote
 from states.facts import ClusterFacts
-from states.goal import DESTRUCTIVE, Goal, Refused, Step
+from states.goal import Goal, Ledger, Refused, Step
 from states.invariants import judge
+from states.stack_rules import judge_layer
 
 
 @frozen
@@ -38,30 +39,34 @@ class Executor:
 
     def _op_id(self, step: Step) -> str:
         self._count += 1
-        return f"{self._run_id}-{self._count:03d}-{step.do.value}-{step.resource}"
+        return f"{self._run_id}-{self._count:03d}-{step.do.value}-{step.claims}"
 
     async def send(
-        self, steps: tuple[Step, ...], facts: ClusterFacts, epoch: int, firewall: str, narrate: Callable[[Step], None]
+        self, steps: tuple[Step, ...], sender: Sender, ledger: Ledger, epoch: int, narrate: Callable[[Step], None]
     ) -> Sent:
         """Carry out steps of one node, in order, in one round trip. Raises RefusedError and JournalError before sending."""
         node = steps[0].node
-        wanted = {one.name: one for one in self._goal.resources}
         for step in steps:
-            violation = judge(facts, step, wanted[step.resource], self._goal)
-            if violation is not None:
-                raise RefusedError(Refused(violation.rule, f"{step.key} just before sending", violation.evidence, violation.remedy))
+            self._judge(step, sender.facts, ledger)
         named = tuple((step, self._op_id(step)) for step in steps)
         self._journal.write(*(self._intent(step, op) for step, op in named))
         for step in steps:
             narrate(step)
-        answer = await self._remote.act(node, named, Sender(self._remote.config, facts, firewall), self._holder, epoch)
+        answer = await self._remote.act(node, named, sender, self._holder, epoch)
         self._journal.write(*(self._outcome(step, op, answer) for step, op in named))
         return Sent(node, steps, answer)
+
+    def _judge(self, step: Step, facts: ClusterFacts, ledger: Ledger) -> None:
+        """Every rule once more, on what is known now. Raises RefusedError."""
+        wanted = next((one for one in self._goal.resources if one.name == step.resource), None)
+        violation = judge(facts, step, wanted, self._goal, ledger=ledger) if wanted is not None else judge_layer(facts, step, self._goal)
+        if violation is not None:
+            raise RefusedError(Refused(violation.rule, f"{step.key} just before sending", violation.evidence, violation.remedy))
 
     def _intent(self, step: Step, op: str) -> dict[str, Any]:
         return {
             "kind": "intent", "run": self._run_id, "op": op, "key": step.key, "node": step.node, "row": step.event,
-            "effect": "destructive" if step.do in DESTRUCTIVE else "idempotent", "because": step.because, "expect": step.expect,
+            "effect": "destructive" if step.destructive else "idempotent", "because": step.because, "expect": step.expect,
         }
 
     def _outcome(self, step: Step, op: str, answer: Answer) -> dict[str, Any]:

@@ -19,8 +19,10 @@ from typing import Any, Self
 from attrs import frozen
 
 from orchestrator.errors import OrchestrateError
+from states.identifiers import Identifiers
 
 Record = dict[str, Any]
+_ENCODER = json.JSONEncoder(separators=(",", ":"), sort_keys=True)
 
 
 class JournalError(OrchestrateError):
@@ -39,7 +41,7 @@ class Intent:
 
 
 def _line(record: Record) -> bytes:
-    body = json.dumps(record, separators=(",", ":"), sort_keys=True)
+    body = _ENCODER.encode(record)
     return f"{zlib.crc32(body.encode()):08x} {body}\n".encode()
 
 
@@ -66,6 +68,13 @@ def open_intents(records: Iterable[Record]) -> tuple[Intent, ...]:
         elif record["kind"] == "outcome":
             found.pop(record["op"], None)
     return tuple(found.values())
+
+
+def newest(records: Iterable[Record]) -> tuple[tuple[str, str, Identifiers], ...]:
+    """The last identifiers of each side that any run saw: resource, node, identifiers."""
+    known = [record for record in records if record["kind"] == "known"]
+    found = {(record["resource"], record["node"]): Identifiers.bare(record["identifiers"]) for record in known}
+    return tuple((resource, node, identifiers) for (resource, node), identifiers in found.items())
 
 
 class Journal:

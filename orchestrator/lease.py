@@ -62,11 +62,11 @@ def is_dead(name: str) -> bool:
 
 def read_held(node: str, text: str) -> Held | None:
     """The `==lease-held EPOCH HOLDER LEFT` line of a node's answer."""
-    match = re.search(r"^==lease-held (\d+) (\S+) (-?\d+)$", text, re.MULTILINE)
+    match = "==lease-held" in text and re.search(r"^==lease-held (\d+) (\S+) (-?\d+)$", text, re.MULTILINE)
     return Held(node, int(match[1]), match[2], int(match[3])) if match else None
 
 
 def read_taken(text: str) -> int | None:
     """The epoch of the `==lease-taken EPOCH` line."""
-    match = re.search(r"^==lease-taken (\d+)$", text, re.MULTILINE)
+    match = "==lease-taken" in text and re.search(r"^==lease-taken (\d+)$", text, re.MULTILINE)
     return int(match[1]) if match else None

@@ -11,7 +11,7 @@ import shlex
 from collections.abc import Callable
 from functools import cache, partial
 
-from attrs import evolve, frozen
+from attrs import evolve, field, frozen
 
 from orchestrator.commands import Command, Effect
 from orchestrator.config import Config
@@ -19,9 +19,14 @@ from orchestrator.drbd import steps as drbd
 from orchestrator.drbd.files import replication_address, resource_file
 from orchestrator.lease import TTL, Held, read_held, read_taken
 from orchestrator.probes import look
+from orchestrator.probes import stack as stack_probe
+from orchestrator.probes.sections import Sections
+from orchestrator.probes.stack import ExpectedStack
+from orchestrator.stack import steps as stack
+from orchestrator.stack.steps import expected_stack
 from orchestrator.transport import Exited, NotSent, Outcome, Signalled, Transport, Unknown
 from states.facts import NodeFacts
-from states.goal import DESTRUCTIVE, Do, Step
+from states.goal import Do, Step
 from states.vocabulary import Node
 
 LOOK_LIMIT = 60.0
@@ -49,6 +54,7 @@ class Answer:
     epoch: int | None = None
     firewall: str = ""
     sent: bool = True
+    authkey: str = field(default="", repr=False)
 
 
 class Remote:
@@ -61,6 +67,9 @@ class Remote:
         file = cache(partial(resource_file, config))  # every look asks for it again
         self._file = file if compare else None
         self._expected = {name: self._expect(name) for name in config.names}
+        self._stacks = {name: expected_stack(config, name) for name in config.names}
+        parts = (look.SCRIPT, drbd.SCRIPT) if config.stack() is None else (look.SCRIPT, stack_probe.SCRIPT, drbd.SCRIPT, stack.SCRIPT)
+        self._look_script, self._script = "\n".join(parts[:len(parts) // 2]), "\n".join(parts)
 
     def expected(self, node: str) -> tuple[look.Expected, ...]:
         """What this node's look is compared with."""
@@ -82,11 +91,12 @@ class Remote:
         words = ["look"]
         for one in self.expected(node):
             words += [one.resource, str(one.minor), one.disk, str(one.port), "1" if one.zeros and zeros else "0" if contents else "-"]
-        return f"peer_id={1 - self.config.names.index(node)}; {shlex.join(words)}"
+        above = stack.look_calls(self._stacks[node])
+        return f"{above}peer_id={1 - self.config.names.index(node)}; {shlex.join(words)}"
 
     async def look(self, node: str, zeros: bool = False) -> Answer:
         """Look, and change nothing."""
-        return await self._round_trip(node, f"{look.SCRIPT}\n{self._look_call(node, zeros)}", Effect.READ, self._limit(zeros))
+        return await self._round_trip(node, f"{self._look_script}\n{self._look_call(node, zeros)}", Effect.READ, self._limit(zeros))
 
     async def glance(self, facts: NodeFacts) -> NodeFacts:
         """Only the counters, for a resync that is watched: no fork on an 8.x node. Unseen leaves the facts as they are."""
@@ -99,32 +109,32 @@ class Remote:
     async def lease(self, node: str, holder: str, over: str = "-", zeros: bool = False) -> Answer:
         """Take or renew the lease and look. Blank disks are read again only by a run's first look (`zeros`)."""
         look_call = self._look_call(node, zeros, contents=zeros)
-        lines = [look.SCRIPT, drbd.SCRIPT, shlex.join(("lease_take", holder, str(TTL), over)), "keep=yes", look_call]
+        lines = [self._script, shlex.join(("lease_take", holder, str(TTL), over)), "keep=yes", look_call]
         return await self._round_trip(node, "\n".join(lines), Effect.IDEMPOTENT, self._limit(zeros))
 
     async def ask(self, node: str, holder: str, over: str) -> Answer:
         """Take the lease and do not look: who waits for it asks often. The answer's facts are worth nothing."""
-        script = "\n".join((look.SCRIPT, drbd.SCRIPT, shlex.join(("lease_take", holder, str(TTL), over))))
+        script = "\n".join((self._script, shlex.join(("lease_take", holder, str(TTL), over))))
         return await self._round_trip(node, script, Effect.IDEMPOTENT, 20.0)
 
     async def renew(self, node: str, holder: str) -> Outcome:
         """Renew the lease and nothing else."""
-        script = "\n".join((look.SCRIPT, drbd.SCRIPT, shlex.join(("lease_take", holder, str(TTL), "-"))))
+        script = "\n".join((self._script, shlex.join(("lease_take", holder, str(TTL), "-"))))
         return await self.transport.run(Command(node, ("sh", "-c", script), Effect.IDEMPOTENT, 20.0))
 
     async def release(self, node: str, holder: str) -> Outcome:
         """Give the lease back."""
-        script = "\n".join((look.SCRIPT, drbd.SCRIPT, shlex.join(("lease_drop", holder))))
+        script = "\n".join((self._script, shlex.join(("lease_drop", holder))))
         return await self.transport.run(Command(node, ("sh", "-c", script), Effect.IDEMPOTENT, 20.0))
 
     async def act(self, node: str, steps: tuple[tuple[Step, str], ...], sender: drbd.Sender, holder: str, epoch: int) -> Answer:
         """Carry out steps (each with its op-id) in order, renewing the lease first, then look."""
-        lines = [look.SCRIPT, drbd.SCRIPT, "which_generation", shlex.join(("lease_take", holder, str(TTL), "-"))]
+        lines = [self._script, "which_generation", shlex.join(("lease_take", holder, str(TTL), "-"))]
         lines.append("brief=yes" if all(step.do is not Do.CONNECT for step, _ in steps) else "")
         lines += [f"act {shlex.join((step.key, holder, str(epoch)))} {drbd.call(step, sender, op)}" for step, op in steps]
         lines.append(self._look_call(node, any(step.do is Do.CONNECT for step, _ in steps), contents=False))
-        destructive = any(step.do in DESTRUCTIVE for step, _ in steps)
-        limit = sum(drbd.LIMITS[step.do] for step, _ in steps) + LOOK_LIMIT
+        destructive = any(step.destructive for step, _ in steps)
+        limit = sum(drbd.limit(step) for step, _ in steps) + LOOK_LIMIT
         return await self._round_trip(node, "\n".join(lines), Effect.DESTRUCTIVE if destructive else Effect.IDEMPOTENT, limit)
 
     def _limit(self, zeros: bool) -> float:
@@ -132,28 +142,31 @@ class Remote:
 
     async def _round_trip(self, node: str, script: str, effect: Effect, limit: float) -> Answer:
         outcome = await self.transport.run(Command(node, ("sh", "-c", script), effect, limit))
-        return read_answer(node, outcome, self.expected(node), self._clock())
+        return read_answer(node, outcome, self.expected(node), self._clock(), self._stacks[node])
 
 
-def read_answer(node: str, outcome: Outcome, expected: tuple[look.Expected, ...], at: float) -> Answer:
+def read_answer(
+    node: str, outcome: Outcome, expected: tuple[look.Expected, ...], at: float, stack: ExpectedStack | None = None
+) -> Answer:
     """An outcome as facts, results and lease. Pure."""
     if isinstance(outcome, NotSent):
         return Answer(_unseen(node, at, f"{outcome.why.value}: {outcome.detail}"), sent=False)
     text = outcome.stdout.decode(errors="replace")
-    sections = look.Sections.cut(text)
+    sections = Sections.cut(text)
     if isinstance(outcome, Unknown):
         facts = _unseen(node, at, f"{outcome.why.value}: {outcome.detail}")
     elif isinstance(outcome, Signalled):
         facts = _unseen(node, at, f"ended by signal {outcome.signal} on the node")
     else:
-        facts = look.read_sections(node, sections, expected, at)
+        facts = look.read_sections(node, sections, expected, at, stack)
         if not facts.reachable:
             facts = evolve(facts, why=_why_cut(outcome))
     results = _results(text)
     if isinstance(outcome, Exited) and outcome.span is not None and facts.reachable:
         facts = evolve(facts, uptime=outcome.span[0], ended=outcome.span[1])
         results = tuple(evolve(one, began=outcome.span[0]) if one is results[0] else one for one in results)
-    return Answer(facts, results, read_held(node, text), read_taken(text), sections.get("firewall") or "")
+    return Answer(facts, results, read_held(node, text), read_taken(text), sections.get("firewall") or "",
+                  authkey=(sections.get("authkey") or "").strip())
 
 
 def _why_cut(outcome: Exited) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import sys
+from enum import Enum
 from types import TracebackType
 from typing import Any, Self, TextIO
 
@@ -15,24 +16,30 @@ from rich.text import Text
 
 from orchestrator.config import Config
 from orchestrator.journal import Intent, Record
+from states.check import Finding, Weight
 from states.facts import ClusterFacts, NodeFacts
 from states.goal import Ledger, Step
 from states.pair import Pair
 from states.plan import Plan, describe
 from states.progress import Progress
 from states.resource import classify
+from states.stack import layer_state
+from states.stacks import Stack
 from states.vocabulary import Layer, Resource
 
-GOOD = frozenset({Resource.DUAL_PRIMARY, Resource.PRIMARY, Resource.SECONDARY})
-BAD = frozenset({Resource.SPLIT_BRAIN, Resource.DIVERGED, Resource.UNRELATED, Resource.SUSPECT, Resource.FROZEN, Resource.UNKNOWN})
+GOOD: frozenset[Enum] = frozenset({Resource.DUAL_PRIMARY, Resource.PRIMARY, Resource.SECONDARY, Layer.UP})
+BAD: frozenset[Enum] = frozenset({
+    Layer.FAILED, Layer.HUNG,
+    Resource.SPLIT_BRAIN, Resource.DIVERGED, Resource.UNRELATED, Resource.SUSPECT, Resource.FROZEN, Resource.UNKNOWN,
+})
 
 
 def console(stream: TextIO) -> Console:
     """A console that wraps nothing away when it is not a terminal."""
-    return Console(file=stream, width=None if stream.isatty() else 200, highlight=False, soft_wrap=not stream.isatty())
+    return Console(file=stream, width=None if stream.isatty() else 200, highlight=False, markup=False, soft_wrap=not stream.isatty())
 
 
-def _style(state: Resource) -> str:
+def _style(state: Enum) -> str:
     return "green" if state in GOOD else "bold red" if state in BAD else "yellow"
 
 
@@ -71,8 +78,39 @@ def draw_status(config: Config, facts: ClusterFacts, stream: TextIO) -> None:
         for side in pair.sides:
             if side.trouble is not None:
                 out.print(f"{name} on {side.node}: the kernel says: {side.trouble.text}", style="red")
+    stack = config.stack()
+    if stack is not None:
+        _draw_stack(stack, facts, out)
+        out.print(_fencing_words(config, facts))
     for node in facts.nodes:
         _draw_node(node, out)
+
+
+def _draw_stack(stack: Stack, facts: ClusterFacts, out: Console) -> None:
+    """Layers x nodes, lowest first."""
+    table = Table()
+    table.add_column("layer")
+    for node in stack.nodes:
+        table.add_column(node)
+    for placed in stack.layers:
+        cells = []
+        for node in stack.nodes:
+            fact = layer_state(stack, facts, placed, node)
+            unseen = node not in placed.nodes or not facts.node(node).reachable
+            cells.append(Text("-" if node not in placed.nodes else "not seen") if unseen else Text(fact.state.value, _style(fact.state)))
+        table.add_row(placed.name, *cells)
+    out.print(table)
+
+
+def _fencing_words(config: Config, facts: ClusterFacts) -> Text:
+    """How lost nodes are dealt with: said every time, for nobody may believe more than there is."""
+    words = {
+        "agent": "fencing: by agent", "none": "NO FENCING: nodes that lose each other both go on writing",
+        "manual": "fencing by hand: nodes that lose each other both stop until you type `orchestrate fence-ack NODE`",
+    }[config.fencing]
+    if facts.off:
+        words += f"; known to be off: {', '.join(sorted(facts.off))}"
+    return Text(words, "" if config.fencing == "agent" else "bold yellow")
 
 
 def _draw_node(node: NodeFacts, out: Console) -> None:
@@ -86,6 +124,22 @@ def _draw_node(node: NodeFacts, out: Console) -> None:
         if claim.code is None:
             what = "is still running" if claim.running else "has no outcome"
             out.print(f"{node.name}: {claim.step} of {claim.resource} ({claim.op_id}) {what}", style="yellow")
+
+
+# -- check -------------------------------------------------------------------------------------------------------------
+
+WEIGHTS = {Weight.DANGER: "bold red", Weight.PROBLEM: "yellow", Weight.NOTE: ""}
+
+
+def draw_findings(found: tuple[Finding, ...], stream: TextIO) -> None:
+    """Three lines each: what, what was seen, what to do."""
+    out = console(stream)
+    if not found:
+        out.print("nothing found", style="green")
+    for one in found:
+        out.print(f"{one.weight.value}: {one.where}: {one.what}", style=WEIGHTS[one.weight])
+        out.print(f"    seen: {one.evidence}")
+        out.print(f"    do:   {one.remedy}")
 
 
 # -- plan --------------------------------------------------------------------------------------------------------------
@@ -138,6 +192,8 @@ def _words(record: Record) -> str:
             return f"  moved    {record['resource']}: {record['from'] or '-'} -> {record['to']}{mark}"
         case "looked":
             return f"  looked   {record['node']}: {record['state']}{': ' + record['why'] if record['why'] else ''}"
+        case "known":
+            return f"  known    {record['resource']} on {record['node']}: {record['identifiers']}"
         case "awaits":
             return f"  awaits   {record['event']} {record['resource']}"
         case "came":
@@ -177,7 +233,7 @@ class Screen:
     def step(self, step: Step) -> None:
         """See Watch."""
         self._log.info("step", key=step.key, because=step.because)
-        self._say(f"  {step.node}: {step.resource}: {describe(step)}: {step.because}")
+        self._say(f"  {step.node}: {step.resource or step.layer}: {describe(step)}: {step.because}")
 
     def done(self, key: str, code: int, seconds: float) -> None:
         """See Watch."""
@@ -185,13 +241,14 @@ class Screen:
         if code:
             self._say(f"  {key}: exit {code}", "yellow")
 
-    def moved(self, resource: str, before: Resource | None, after: Resource, *, surprise: bool) -> None:
+    def moved(self, machine: str, before: Enum | None, after: Enum, *, surprise: bool) -> None:
         """See Watch."""
-        self._log.info("moved", resource=resource, before=before.value if before else None, after=after.value, surprise=surprise)
-        words = f"{resource}: {before.value + ' -> ' if before else ''}{after.value}"
-        self._say(words + (" (unexpected)" if surprise else ""), _style(after))
-        if after is not Resource.SYNCING and resource in self._tasks and self._bars is not None:
-            self._bars.remove_task(self._tasks.pop(resource))
+        self._log.info("moved", resource=machine, before=before.value if before else None, after=after.value, surprise=surprise)
+        words = f"{machine}: {before.value + ' -> ' if before else ''}{after.value}"
+        if before is not None or isinstance(after, Resource):  # every layer's first state is the table's to show, not a line each
+            self._say(words + (" (unexpected)" if surprise else ""), _style(after))
+        if after is not Resource.SYNCING and machine in self._tasks and self._bars is not None:
+            self._bars.remove_task(self._tasks.pop(machine))
 
     def progress(self, resource: str, progress: Progress) -> None:
         """See Watch."""

@@ -27,6 +27,7 @@ class Sight:
 
     facts: ClusterFacts = field(factory=ClusterFacts)
     firewalls: dict[str, str] = field(factory=dict)
+    authkey: str = field(default="", repr=False)  # the cluster's, as any node has it: a secret, so it is no fact
     _recent: dict[str, list[tuple[float, EventLine]]] = field(factory=dict)
 
     def start(self, answers: dict[str, Answer]) -> None:
@@ -34,6 +35,7 @@ class Sight:
         self.facts = ClusterFacts(tuple(answer.facts for answer in answers.values()))
         for answer in answers.values():
             self.firewalls[answer.facts.name] = answer.firewall
+            self.authkey = self.authkey or answer.authkey
 
     @property
     def loaded(self) -> tuple[str, ...]:
@@ -64,6 +66,7 @@ class Sight:
         name = answer.facts.name
         seen = _remembered(self.facts.node(name), answer.facts)
         self.firewalls[name] = answer.firewall
+        self.authkey = self.authkey or answer.authkey
         self.facts = self.facts.replace(seen)
         self._recent[name] = [(at, line) for at, line in self._recent.get(name, []) if at >= asked_at]
         for _, line in self._recent[name]:
@@ -85,7 +88,8 @@ class Sight:
 def _remembered(before: NodeFacts, now: NodeFacts) -> NodeFacts:
     """What an unused or just created device holds was read by the run's first look; later looks do not read it again."""
     for resource, side in now.sides:
-        untouched = side.metadata is Metadata.MISSING or (side.identifiers is not None and side.identifiers.just_created)
+        # a look that falls into the middle of another step's work reads no identifiers: that is no reason to forget
+        untouched = side.metadata is Metadata.MISSING or side.identifiers is None or side.identifiers.just_created
         if side.contents is Contents.UNKNOWN and untouched:
             old = before.side(resource)
             now = now.with_side(resource, evolve(side, contents=old.contents, signature=side.signature or old.signature))

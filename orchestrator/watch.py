@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from enum import Enum
 from typing import Protocol
 
 from states.goal import Step
 from states.progress import Progress
-from states.vocabulary import Resource
 
 
 class Watch(Protocol):
@@ -18,8 +18,8 @@ class Watch(Protocol):
     def done(self, key: str, code: int, seconds: float) -> None:
         """A step came back after so many seconds on the node."""
 
-    def moved(self, resource: str, before: Resource | None, after: Resource, *, surprise: bool) -> None:
-        """A machine moved; `surprise`: its table has no such row."""
+    def moved(self, machine: str, before: Enum | None, after: Enum, *, surprise: bool) -> None:
+        """A machine (a resource, or "LAYER on NODE") moved; `surprise`: its table has no such row."""
 
     def progress(self, resource: str, progress: Progress) -> None:
         """A resync got on (or did not)."""
@@ -37,7 +37,7 @@ class Silent:
     def done(self, key: str, code: int, seconds: float) -> None:
         """See Watch."""
 
-    def moved(self, resource: str, before: Resource | None, after: Resource, *, surprise: bool) -> None:
+    def moved(self, machine: str, before: Enum | None, after: Enum, *, surprise: bool) -> None:
         """See Watch."""
 
     def progress(self, resource: str, progress: Progress) -> None:

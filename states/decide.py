@@ -10,6 +10,7 @@ from attrs import evolve
 
 from states import layer as layers
 from states import resource as resources
+from states.alone import decide_alone
 from states.facts import ClusterFacts, Generation, Side
 from states.goal import (
     Decision,
@@ -27,37 +28,50 @@ from states.goal import (
     Wanted,
 )
 from states.invariants import Violation, judge, standing
+from states.one_at_a_time import CLAIM_DEADLINE, one_destructive_a_node, others_end
 from states.pair import Pair
+from states.repair import repair
 from states.resource import classify, goal_state, side_state, silent_sides
+from states.stack import decide_stack, stack_stands_on
 from states.stacks import spec
 from states.stuck import explain
 from states.table import On, Row, towards
 from states.vocabulary import By, Layer, Metadata, Resource, Role
 
-CLAIM_DEADLINE = 400.0
-"""Seconds a claimed step of an earlier run may still take: more than any step's own limit on the node."""
-
 
 def decide(goal: Goal, facts: ClusterFacts, ledger: Ledger) -> Decision:
-    """What to do now. Steps of several resources are merged; a refusal of one is reported when no other can move."""
+    """What to do now. Steps of several resources are merged; a refusal of one is reported when no other can move.
+
+    The stack goes on beside the resources, but nothing of it is prepared on the way to a refusal.
+    """
     answers = [_decide_resource(goal, facts, ledger, wanted) for wanted in goal.resources]
+    if goal.stack is not None:
+        refused = next((answer for answer in answers if isinstance(answer, Refused) and answer.kind is not Kind.FAILED), None)
+        if refused is not None and not ledger.in_flight:
+            return refused
+        above = decide_stack(goal, facts, ledger)
+        if isinstance(above, Refused) and above.kind is Kind.RULE and not ledger.in_flight:
+            return above
+        answers.append(above)
     steps = tuple(step for answer in answers if isinstance(answer, Steps) for step in answer.steps)
     if steps:
-        return Steps(steps)
+        allowed = one_destructive_a_node(steps, facts, ledger)
+        return Steps(allowed) if allowed else others_end(steps, facts, ledger)
     for kind in (Look, Waiting, Refused):
         for answer in answers:
             if isinstance(answer, kind):
                 return answer
-    return Reached(tuple(text for answer in answers if isinstance(answer, Reached) for text in answer.warnings))
+    warnings = tuple(text for answer in answers if isinstance(answer, Reached) for text in answer.warnings)
+    return Reached(warnings)
 
 
 def _decide_resource(goal: Goal, facts: ClusterFacts, ledger: Ledger, wanted: Wanted) -> Decision:
     for name in wanted.nodes:
         node = facts.node(name)
-        if not node.reachable:
+        if not node.reachable and name not in goal.gone(facts):
             return Refused(
                 "unknown-is-not-down", f"{goal.direction.value} {wanted.name}", f"{name} cannot be reached: {node.why}",
-                f"make {name} reachable; an unreachable node counts as Primary and mounted", Kind.UNREACHABLE,
+                f"make {name} reachable; an unreachable node counts as Primary and mounted{_or_alone(facts, name)}", Kind.UNREACHABLE,
             )
     wrong = _wrong_node(facts, wanted)
     if wrong is not None:
@@ -67,6 +81,9 @@ def _decide_resource(goal: Goal, facts: ClusterFacts, ledger: Ledger, wanted: Wa
     if running:
         name, claim = running[0]
         return Waiting("claim_ends", f"{claim.step} is still running on {name}", CLAIM_DEADLINE, wanted.name, (name,))
+    standing_on = stack_stands_on(goal, facts, wanted) if goal.direction is Direction.DOWN else ""
+    if standing_on:
+        return Waiting("stack_stops", standing_on, None, wanted.name, wanted.nodes)
     moves = _layer_steps(goal, facts, ledger, wanted) if goal.direction is Direction.UP else ()
     for step in moves:
         failed = _failed(ledger, step)
@@ -75,6 +92,8 @@ def _decide_resource(goal: Goal, facts: ClusterFacts, ledger: Ledger, wanted: Wa
         violation = judge(facts, step, wanted, goal, _rules_of_layer(facts, step))
         if violation is not None:
             return _refusal(step, violation)
+    if goal.gone(facts) & set(wanted.nodes) or (goal.only and goal.direction is Direction.DOWN):
+        return decide_alone(goal, facts, ledger, wanted, moves)
     unread = tuple(name for name in wanted.nodes if facts.node(name).generation is Generation.UNKNOWN)
     blind = unread and goal.direction is Direction.UP  # going down, a kernel whose version cannot be read has nothing loaded
     answer = _decide_pair(goal, facts, ledger, wanted, moves) if not blind else _version_unread(goal, wanted, unread, moves)
@@ -84,6 +103,13 @@ def _decide_resource(goal: Goal, facts: ClusterFacts, ledger: Ledger, wanted: Wa
         more = answer.steps if isinstance(answer, Steps) else ()
         return Steps((*_unsent(moves, ledger), *more)) if _unsent(moves, ledger) or more else _answer_wait(answer, moves)
     return answer
+
+
+def _or_alone(facts: ClusterFacts, name: str) -> str:
+    """What else can be typed when a node is away."""
+    if name in facts.off:
+        return "; it is known to be off: `up --degraded` starts without it"
+    return f"; if it is off, say so: `orchestrate fence {name}`, or `orchestrate fence-ack {name}`, then `up --degraded`"
 
 
 def _version_unread(goal: Goal, wanted: Wanted, unread: tuple[str, ...], moves: tuple[Step, ...]) -> Decision:
@@ -120,13 +146,13 @@ def _unsent(steps: tuple[Step, ...], ledger: Ledger) -> tuple[Step, ...]:
 def _layer_steps(goal: Goal, facts: ClusterFacts, ledger: Ledger, wanted: Wanted) -> tuple[Step, ...]:
     """One start for each layer that its table would move, on each node, where the layers it needs are Up."""
     found = []
-    for name in wanted.nodes:
+    for name in goal.acting(wanted.nodes, facts):
         node = facts.node(name)
         for layer in wanted.layers:
             fact = node.layer(layer)
-            row = towards(layers.TABLE, fact.state, Layer.UP, goal.direction, fact)
-            if row is None or row.by is not By.US or row.step is None:
-                continue
+            row = towards(layers.TABLE, fact.state, Layer.UP, goal.direction, spec(layer))
+            if row is None or row.by is not By.US or row.step is None or spec(layer).holds_role:
+                continue  # the lock manager is the stack's to start
             if all(node.layer(lower).state is Layer.UP for lower in spec(layer).needs):
                 found.append(Step(row.step, name, wanted.name, layer, spec(layer).because, event=row.event))
     return tuple(found)
@@ -218,6 +244,10 @@ def _alone(pair: Pair, target: Resource, way: Direction) -> list[tuple[Side, Row
     found: list[tuple[Side, Row]] = []
     if any(side.suspended for side in pair.sides):
         return found
+    if way is Direction.UP:
+        mends = [(side, row) for side in pair.sides if (row := repair(pair, side)) is not None]
+        if mends:
+            return mends
     for side in pair.sides:
         if target is Resource.DOWN and not side.configured:
             continue

@@ -6,11 +6,12 @@ from collections.abc import Callable
 
 from attrs import evolve
 
-from states.facts import ClusterFacts, LayerFact, Side
-from states.goal import Do, Ledger, Step, Wanted
+from states.facts import ClusterFacts, LayerFact, NodeFacts, Side
+from states.goal import Do, Ledger, Step, Waiting, Wanted
 from states.handshake import Verdict
 from states.identifiers import JUST_CREATED, Flag, Identifiers
 from states.pair import Pair
+from states.stacks import Stack
 from states.vocabulary import ConnectionState, DiskState, Layer, Metadata, ReplicationState, Role
 
 COPIES = frozenset({Verdict.BITMAP_SYNC, Verdict.FULL_SYNC, Verdict.REVERTED, Verdict.SPLIT_AUTO})
@@ -69,6 +70,20 @@ def _promoted(side: Side, peer: Side, wanted: Wanted) -> tuple[Side, Side]:
     return evolve(side, role=Role.PRIMARY), _told(peer, Role.PRIMARY)
 
 
+def _released(side: Side, peer: Side, wanted: Wanted) -> tuple[Side, Side]:
+    return evolve(side, holders=(), touched=True), peer
+
+
+def _distrusted(side: Side, peer: Side, wanted: Wanted) -> tuple[Side, Side]:
+    ids = side.identifiers
+    full = ids if ids is None else evolve(ids, flags=frozenset({Flag.FULL_SYNC}))
+    return evolve(side, touched=False, mounted_behind=False, identifiers=full), peer
+
+
+def _alone(side: Side, peer: Side, wanted: Wanted) -> tuple[Side, Side]:
+    return evolve(side, role=Role.PRIMARY, disk=DiskState.UP_TO_DATE), peer
+
+
 def _demoted(side: Side, peer: Side, wanted: Wanted) -> tuple[Side, Side]:
     return evolve(side, role=Role.SECONDARY), _told(peer, Role.SECONDARY)
 
@@ -88,19 +103,35 @@ EFFECTS: dict[Do, Callable[[Side, Side, Wanted], tuple[Side, Side]]] = {
     Do.FORCE_PRIMARY: _forced,
     Do.CLEAR_BITMAP: _cleared,
     Do.PROMOTE: _promoted,
+    Do.PROMOTE_ALONE: _alone,
+    Do.RELEASE: _released,
+    Do.DISTRUST: _distrusted,
     Do.DEMOTE: _demoted,
     Do.TAKE_DOWN: _gone,
 }
 
 
-def after_step(facts: ClusterFacts, step: Step, wanted: Wanted) -> ClusterFacts:
-    """The facts one step is expected to leave behind."""
+def after_step(facts: ClusterFacts, step: Step, wanted: Wanted | None, stack: Stack | None = None) -> ClusterFacts:
+    """The facts one step is expected to leave behind. `wanted`: the step's resource, None for the stack's own."""
     node = facts.node(step.node)
-    if step.do is Do.START_LAYER:
-        return facts.replace(node.with_layer(LayerFact(step.layer, Layer.UP, "as expected")))
+    if step.do in (Do.START_LAYER, Do.STOP_LAYER):
+        state = Layer.UP if step.do is Do.START_LAYER else Layer.DOWN
+        return facts.replace(node.with_layer(LayerFact(step.layer, state, "as expected")))
+    if wanted is None:
+        raise ValueError(f"{step.key}: no resource is wanted for it")
+    if step.do in (Do.PROMOTE, Do.PROMOTE_ALONE, Do.FORCE_PRIMARY) and stack is not None:
+        node = _readable(node, step, stack)
     peer_node = facts.node(next(name for name in wanted.nodes if name != step.node))
     side, peer = EFFECTS[step.do](node.side(wanted.name), peer_node.side(wanted.name), wanted)
     return facts.replace(node.with_side(wanted.name, side)).replace(peer_node.with_side(wanted.name, peer))
+
+
+def _readable(node: NodeFacts, step: Step, stack: Stack) -> NodeFacts:
+    """A device that becomes Primary can be read. What is made once and was not blank before is expected to be there."""
+    for placed in stack.layers:
+        if placed.resource == step.resource and placed.spec.once and node.layer(placed.name).state is Layer.UNKNOWN:
+            node = node.with_layer(LayerFact(placed.name, Layer.UP, "expected: the device is not blank"))
+    return node
 
 
 def _met(side: Side, peer: Side, pair: Pair, at: int) -> Side:
@@ -121,10 +152,13 @@ def _disk_after(side: Side, source: int | None, at: int) -> DiskState:
     return DiskState.UP_TO_DATE if side.disk is DiskState.CONSISTENT else side.disk
 
 
-def after_event(facts: ClusterFacts, event: str, wanted: Wanted) -> ClusterFacts:
+def after_event(facts: ClusterFacts, waiting: Waiting, wanted: Wanted | None) -> ClusterFacts:
     """The facts an awaited event is expected to leave behind."""
+    event = waiting.event
     if event == "claim_ends":
-        return _claims_ended(facts, wanted)
+        return _claims_ended(facts, waiting.nodes)
+    if wanted is None:
+        return _layer_moved(facts, waiting)
     pair = Pair.of(facts, wanted, Ledger())
     one, other = pair.sides
     if event.startswith(("peer_found", "peer_back")):
@@ -140,10 +174,17 @@ def after_event(facts: ClusterFacts, event: str, wanted: Wanted) -> ClusterFacts
     return facts
 
 
-def _claims_ended(facts: ClusterFacts, wanted: Wanted) -> ClusterFacts:
-    """Nothing of the resource is running any more; what it did is for the next look to say."""
-    for name in wanted.nodes:
+def _layer_moved(facts: ClusterFacts, waiting: Waiting) -> ClusterFacts:
+    """What starts is up, what stops is down."""
+    state = Layer.DOWN if waiting.event == "stopped" else Layer.UP
+    for node in waiting.nodes:
+        facts = facts.replace(facts.node(node).with_layer(LayerFact(waiting.layer, state, "as expected")))
+    return facts
+
+
+def _claims_ended(facts: ClusterFacts, nodes: tuple[str, ...]) -> ClusterFacts:
+    """Nothing is running there any more; what it did is for the next look to say."""
+    for name in nodes:
         node = facts.node(name)
-        claims = tuple(evolve(claim, running=claim.running and claim.resource != wanted.name) for claim in node.claims)
-        facts = facts.replace(evolve(node, claims=claims))
+        facts = facts.replace(evolve(node, claims=tuple(evolve(claim, running=False) for claim in node.claims)))
     return facts

@@ -39,7 +39,8 @@ class Side:
 
     `configured`: the kernel knows the resource; None if that could not be seen. `running`: options of the live
     connection (`drbdsetup show`), empty where there is none. `identifiers` are None when unread, or when something has
-    happened since they were read. `touched`: somebody had the backing device while DRBD had not (kept on the node).
+    happened since they were read. `touched`: somebody had the backing device while DRBD had not (kept on the node);
+    `mounted_behind`: and mounted what is on it.
     """
 
     node: str
@@ -59,6 +60,7 @@ class Side:
     identifiers: Identifiers | None = None
     holders: tuple[str, ...] = ()
     touched: bool = False
+    mounted_behind: bool = False
     backing_size: int | None = None
     running: Settings = ()
     trouble: Trouble | None = None
@@ -120,6 +122,7 @@ class NodeFacts:
     sides: tuple[tuple[str, Side], ...] = ()
     claims: tuple[ClaimFact, ...] = ()
     fresh: bool = True
+    off: tuple[str, ...] = ()  # nodes this one knows to be off: its fence agent, or a human, said so, and they were not seen since
 
     @property
     def reachable(self) -> bool:
@@ -140,8 +143,9 @@ class NodeFacts:
         return evolve(self, sides=tuple((name, side if name == resource else old) for name, old in self.sides))
 
     def with_layer(self, fact: LayerFact) -> NodeFacts:
-        """The same look with one layer replaced."""
-        return evolve(self, layers=tuple(fact if old.name == fact.name else old for old in self.layers))
+        """The same look with one layer replaced, or added where it had none."""
+        kept = tuple(fact if old.name == fact.name else old for old in self.layers)
+        return evolve(self, layers=kept if fact in kept else (*kept, fact))
 
 
 @frozen
@@ -156,6 +160,12 @@ class ClusterFacts:
             if node.name == name:
                 return node
         raise KeyError(name)
+
+    @property
+    def off(self) -> frozenset[str]:
+        """Nodes that cannot be seen and that a node that can be seen knows to be off."""
+        said = {name for node in self.nodes if node.reachable for name in node.off}
+        return frozenset(node.name for node in self.nodes if not node.reachable and node.name in said)
 
     def sides(self, resource: str, nodes: tuple[str, ...]) -> tuple[Side, ...]:
         """Both sides of a resource, in the order of `nodes`."""

@@ -6,7 +6,9 @@ from enum import Enum
 
 from attrs import field, frozen
 
-from states.facts import Settings
+from states.facts import ClusterFacts, Settings
+from states.identifiers import Identifiers
+from states.stacks import Stack, spec
 
 
 class Direction(Enum):
@@ -20,6 +22,7 @@ class Do(Enum):
     """Kinds of steps. How each is said to a node is `orchestrator/drbd`'s knowledge, not ours."""
 
     START_LAYER = "start-layer"
+    STOP_LAYER = "stop-layer"
     CREATE_METADATA = "create-metadata"
     ATTACH = "attach"
     CONNECT = "connect"
@@ -28,9 +31,12 @@ class Do(Enum):
     PROMOTE = "promote"
     DEMOTE = "demote"
     TAKE_DOWN = "take-down"
+    PROMOTE_ALONE = "promote-alone"
+    RELEASE = "release-backing"
+    DISTRUST = "distrust"
 
 
-DESTRUCTIVE = frozenset({Do.CREATE_METADATA, Do.FORCE_PRIMARY, Do.CLEAR_BITMAP})
+DESTRUCTIVE = frozenset({Do.CREATE_METADATA, Do.FORCE_PRIMARY, Do.CLEAR_BITMAP, Do.DISTRUST})
 """Steps that end something for ever if they are wrong: claimed on the node, at most once per operation id."""
 
 
@@ -52,6 +58,7 @@ class Wanted:
     connect_deadline: float = 60.0
     stall_after: float = 60.0
     layers: tuple[str, ...] = ()
+    repairs: bool = False  # a backing disk that was in use behind DRBD's back is mended where nothing is lost by it
 
     def setting(self, name: str, default: str = "") -> str:
         """One connection setting as wanted."""
@@ -60,11 +67,27 @@ class Wanted:
 
 @frozen
 class Goal:
-    """What one run is to reach. `degraded` allows one node to be absent (none of this version's steps use it to act)."""
+    """What one run is to reach.
+
+    `stack`: the layers above DRBD, None where DRBD is all there is. `only`: nodes that take part, all if empty. `degraded`:
+    nodes that were confirmed to be off need not be seen, and their peers may serve alone.
+    """
 
     direction: Direction
     resources: tuple[Wanted, ...]
     apply_config: bool = False
+    stack: Stack | None = None
+    only: frozenset[str] = field(default=frozenset())
+    degraded: bool = False
+
+    def acting(self, nodes: tuple[str, ...], facts: ClusterFacts) -> tuple[str, ...]:
+        """Those of these nodes that this run moves."""
+        gone = self.gone(facts)
+        return tuple(node for node in nodes if node not in gone and (not self.only or node in self.only))
+
+    def gone(self, facts: ClusterFacts) -> frozenset[str]:
+        """Nodes this run does without: confirmed to be off, and that was allowed."""
+        return facts.off if self.degraded else frozenset()
 
 
 @frozen
@@ -83,12 +106,29 @@ class Step:
     @property
     def key(self) -> str:
         """Names the step within one plan: the same facts give the same key."""
-        return ":".join(part for part in (self.do.value, self.layer, self.resource, self.node) if part)
+        return ":".join(part.replace(" ", "-") for part in (self.do.value, self.layer, self.resource, self.node) if part)
+
+    @property
+    def claims(self) -> str:
+        """What a claim of this step on a node is about: the resource, or the layer."""
+        return self.resource or self.layer.replace(" ", "-")
+
+    @property
+    def lane(self) -> str:
+        """Steps of one lane of one node are carried out one after the other; lanes run at the same time."""
+        return self.resource or self.layer.partition(" ")[2] or "stack"
 
     @property
     def destructive(self) -> bool:
         """Claimed on the node before it runs."""
-        return self.do in DESTRUCTIVE
+        return self.do in DESTRUCTIVE or (self.resource == "" and spec(self.layer).once and self.do is Do.START_LAYER)
+
+
+def ends_for_ever(key: str) -> bool:
+    """A step's key names a DESTRUCTIVE one."""
+    do, _, rest = key.partition(":")
+    made_once = do == Do.START_LAYER.value and rest.count(":") == 1 and spec(rest.partition(":")[0].replace("-", " ", 1)).once
+    return made_once or any(do == one.value for one in DESTRUCTIVE)
 
 
 @frozen
@@ -103,6 +143,7 @@ class Ledger:
     in_flight: frozenset[str] = field(default=frozenset())
     failed: tuple[tuple[str, str], ...] = ()
     chosen: tuple[tuple[str, str], ...] = ()
+    newest: tuple[tuple[str, str, Identifiers], ...] = ()  # resource, node, identifiers: the last that any run saw there
     stalled: frozenset[str] = field(default=frozenset())
 
     def was_sent(self, key: str) -> bool:
@@ -137,6 +178,7 @@ class Waiting:
     deadline: float | None
     resource: str = ""
     nodes: tuple[str, ...] = ()
+    layer: str = ""   # of the stack, where that is what has to move
 
 
 @frozen

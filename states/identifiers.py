@@ -67,6 +67,12 @@ class Identifiers:
         flags = frozenset(name for name, word in zip(names, words[4:], strict=True) if word == "1")
         return cls(current, bitmap, (newer, older), flags)
 
+    @classmethod
+    def bare(cls, text: str) -> Identifiers:
+        """The four numbers as `str` writes them, without flags. Raises ValueError on anything else."""
+        current, bitmap, newer, older = (int(word, 16) for word in text.split(":"))
+        return cls(current, bitmap, (newer, older), frozenset())
+
     def __str__(self) -> str:
         return ":".join(f"{number:016X}" for number in (self.current, self.bitmap, *self.history))
 

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from attrs import frozen
+from attrs import field, frozen
 
 from states.facts import ClusterFacts, Generation, Side
 from states.goal import Do, Goal, Ledger, Step, Wanted
 from states.handshake import Verdict, discards_nothing
+from states.identifiers import Identifiers, same
 from states.pair import Pair, blank_pair
+from states.repair import peer_has_all, releasable
 from states.settings import differing, discarding_policies
+from states.stack import stack_stands_on
 from states.stacks import spec
 from states.vocabulary import Contents, DiskState, Layer, Metadata, Role
 
@@ -36,6 +39,7 @@ class Asked:
     step: Step
     wanted: Wanted
     goal: Goal
+    ledger: Ledger = field(factory=Ledger)
 
     @property
     def side(self) -> Side:
@@ -162,6 +166,15 @@ def _backing_touched(asked: Asked) -> tuple[str, str] | None:
     return None
 
 
+def _only_unused_volumes(asked: Asked) -> tuple[str, str] | None:
+    return None if releasable(asked.side) and not asked.side.attached else _no_lvm_under_drbd(asked)
+
+
+def _peer_has_all(asked: Asked) -> tuple[str, str] | None:
+    why = peer_has_all(asked.pair, asked.side)
+    return None if why is None else (why, "see docs/hazards.md, `LVM under DRBD`")
+
+
 def _no_auto_discard(asked: Asked) -> tuple[str, str] | None:
     policies = discarding_policies(asked.wanted.net) | discarding_policies(asked.side.running)
     if not policies or asked.wanted.accept_auto_discard:
@@ -242,6 +255,47 @@ def _unknown_is_not_down(asked: Asked) -> tuple[str, str] | None:
     return None if asked.peer.role is not Role.UNKNOWN else (f"the role of {asked.peer.node} is unknown", "look again: orchestrate status")
 
 
+def _stop_from_top(asked: Asked) -> tuple[str, str] | None:
+    standing_on = stack_stands_on(asked.goal, asked.facts, asked.wanted)
+    return (standing_on, "what stands on the resource has to be Down first") if standing_on else None
+
+
+def _no_start_alone_on_stale(asked: Asked) -> tuple[str, str] | None:
+    """Alone means: the data served is the newest that anybody knows of. DRBD itself only knows what this side last heard."""
+    side = asked.side
+    if side.disk not in (DiskState.UP_TO_DATE, DiskState.CONSISTENT):
+        return f"its disk is {side.disk.value}", "start the node with the good data"
+    if side.identifiers is None:
+        return "its identifiers are not known", "look again: orchestrate status"
+    for resource, node, known in asked.ledger.newest:
+        if resource == asked.wanted.name and node != side.node and newer(known, side.identifiers):
+            return (f"{node} was seen with newer data: {known}, this side has {side.identifiers}",
+                    f"start {node} instead; if its data is lost for good, see docs/split-brain.md")
+    return None
+
+
+def newer(one: Identifiers, other: Identifiers) -> bool:
+    """The first side's data came after the second's: the second's current identifier is in the first's past."""
+    past = (one.bitmap, *one.history)
+    return not same(one.current, other.current) and any(same(other.current, old) for old in past if old)
+
+
+def _not_the_last_good_copy(asked: Asked) -> tuple[str, str] | None:
+    """One node is taken down only while the other has all the data."""
+    if not asked.goal.only or asked.peer.disk is DiskState.UP_TO_DATE or asked.peer.node in asked.goal.only:
+        return None
+    if asked.side.disk is not DiskState.UP_TO_DATE:
+        return None
+    seen = f"the disk of {asked.peer.node} is {asked.peer.disk.value}: {asked.side.node} has the only good copy"
+    return seen, "wait until both are UpToDate, or take both down: orchestrate down"
+
+
+def _only_beside_an_absent(asked: Asked) -> tuple[str, str] | None:
+    if asked.peer.node in asked.goal.gone(asked.facts):
+        return None
+    return f"{asked.peer.node} is not known to be off", f"orchestrate fence {asked.peer.node}, or orchestrate fence-ack {asked.peer.node}"
+
+
 @frozen
 class Rule:
     """A named rule and the kinds of steps it judges."""
@@ -261,7 +315,9 @@ RULES: dict[str, Rule] = dict((
     _rule("skip-only-zeros", _skip_only_zeros, Do.CLEAR_BITMAP),
     _rule("look-before-connect", _look_before_connect, Do.CONNECT, Do.ATTACH),
     _rule("no-lvm-under-drbd", _no_lvm_under_drbd, Do.CREATE_METADATA, Do.ATTACH),
-    _rule("backing-touched", _backing_touched, Do.CONNECT, Do.ATTACH),
+    _rule("only-unused-volumes", _only_unused_volumes, Do.RELEASE),
+    _rule("peer-has-all", _peer_has_all, Do.DISTRUST),
+    _rule("backing-touched", _backing_touched, Do.CONNECT, Do.ATTACH, Do.PROMOTE, Do.PROMOTE_ALONE),
     _rule("same-settings", _same_settings, Do.CONNECT, Do.ATTACH, Do.PROMOTE),
     _rule("no-auto-discard", _no_auto_discard, Do.CONNECT, Do.ATTACH, Do.PROMOTE),
     _rule("no-discarding-config", _no_discarding_config, Do.START_LAYER),
@@ -269,13 +325,18 @@ RULES: dict[str, Rule] = dict((
     _rule("layer-needs-lower", _layer_needs_lower, Do.START_LAYER),
     _rule("promote-up-to-date", _promote_up_to_date, Do.PROMOTE),
     _rule("dual-primary-gate", _dual_primary_gate),
+    _rule("no-start-alone-on-stale", _no_start_alone_on_stale, Do.PROMOTE_ALONE),
+    _rule("alone-needs-fenced-peer", _only_beside_an_absent, Do.PROMOTE_ALONE),
+    _rule("never-stop-the-only-good", _not_the_last_good_copy, Do.DEMOTE, Do.TAKE_DOWN),
+    _rule("stop-from-top", _stop_from_top, Do.DEMOTE, Do.TAKE_DOWN),
     _rule("unknown-is-not-down", _unknown_is_not_down, Do.PROMOTE, Do.FORCE_PRIMARY, Do.CLEAR_BITMAP, Do.CONNECT, Do.TAKE_DOWN),
 ))
 
 
 def standing(facts: ClusterFacts, wanted: Wanted, goal: Goal) -> Violation | None:
-    """What runs, though nothing has to be done: settings that differ or discard by themselves are not "already there"."""
-    for name in ("no-auto-discard", "same-settings"):
+    """What runs, though nothing has to be done: settings that differ, or discard by themselves, and a disk that was in use
+    behind DRBD's back, are not "already there"."""
+    for name in ("no-auto-discard", "same-settings", "backing-touched"):
         for node in wanted.nodes:
             found = RULES[name].check(Asked(facts, Step(Do.PROMOTE, node, wanted.name), wanted, goal))
             if found is not None:
@@ -283,9 +344,11 @@ def standing(facts: ClusterFacts, wanted: Wanted, goal: Goal) -> Violation | Non
     return None
 
 
-def judge(facts: ClusterFacts, step: Step, wanted: Wanted, goal: Goal, named: tuple[str, ...] = ()) -> Violation | None:
+def judge(
+    facts: ClusterFacts, step: Step, wanted: Wanted, goal: Goal, named: tuple[str, ...] = (), ledger: Ledger | None = None
+) -> Violation | None:
     """The first rule this step would break. `named`: rules its table row adds to those that judge every such step."""
-    asked = Asked(facts, step, wanted, goal)
+    asked = Asked(facts, step, wanted, goal, ledger or Ledger())
     second = step.do is Do.PROMOTE and asked.peer.role is not Role.SECONDARY
     for rule in RULES.values():
         if step.do in rule.judges or rule.name in named or (second and rule.name == "dual-primary-gate"):

@@ -12,6 +12,7 @@ from states.expect import after_event, after_step
 from states.facts import ClusterFacts, Generation
 from states.goal import Do, Goal, Kind, Ledger, Look, Reached, Refused, Step, Steps, Waiting, Wanted
 from states.pair import Pair
+from states.stack import carries_role
 from states.stacks import spec
 from states.stuck import overdue
 from states.table import On
@@ -55,18 +56,18 @@ def plan(goal: Goal, facts: ClusterFacts, ledger: Ledger | None = None) -> Plan:
         if isinstance(answer, Reached):
             return Plan(tuple(items), warnings=answer.warnings, after=facts)
         if isinstance(answer, Refused):
-            return Plan(tuple(items), refused=_not_yet(answer, items, facts) or answer, after=facts)
+            return Plan(tuple(items), refused=_not_yet(answer, items, facts) or _unread_yet(items) or answer, after=facts)
         if isinstance(answer, Look):
             return Plan(tuple(items), refused=_unsure(answer), after=facts)
         if isinstance(answer, Waiting) and answer.event == "settled":
             return Plan(tuple(items), refused=_suspect(answer, facts, wanted[answer.resource]), after=facts)
         if isinstance(answer, Waiting):
             items.append(_awaited(answer, items))
-            facts = after_event(facts, answer.event, wanted[answer.resource])
+            facts = after_event(facts, answer, wanted.get(answer.resource))
         if isinstance(answer, Steps):
-            items.extend([_planned(step, items, wanted[step.resource]) for step in answer.steps])
+            items.extend([_planned(step, items, goal, wanted) for step in answer.steps])
             for step in answer.steps:
-                facts = after_step(facts, step, wanted[step.resource])
+                facts = after_step(facts, step, wanted.get(step.resource), goal.stack)
             ledger = _remember(ledger, answer.steps)
     raise RuntimeError(f"no end after {MOST} rounds: {[item.key for item in items[-6:]]}")
 
@@ -78,6 +79,12 @@ def _not_yet(refused: Refused, items: list[Item], facts: ClusterFacts) -> Refuse
     if refused.rule != "fresh-facts" or not unread or not loads:
         return None
     return _unsure(Look(unread, "which DRBD it is can be read once the module is loaded; `up` then looks and goes on"))
+
+
+def _unread_yet(items: list[Item]) -> Refused | None:
+    """A disk that something else has cannot be read: what is on it is known once it is released."""
+    nodes = tuple(dict.fromkeys(item.node for item in items if item.step is not None and item.step.do is Do.RELEASE))
+    return _unsure(Look(nodes, "what the disk holds can be read once it is released; `up` then looks and goes on")) if nodes else None
 
 
 def _unsure(answer: Look) -> Refused:
@@ -95,8 +102,23 @@ def _remember(ledger: Ledger, steps: tuple[Step, ...]) -> Ledger:
     return evolve(ledger, chosen=tuple({**dict(ledger.chosen), **chosen}.items()))
 
 
-def _planned(step: Step, items: list[Item], wanted: Wanted) -> Item:
-    return Item(step.key, describe(step), step.node, step.resource, step.because, needs(step, items, wanted), step)
+def _planned(step: Step, items: list[Item], goal: Goal, wanted: dict[str, Wanted]) -> Item:
+    lower = needs(step, items, wanted[step.resource]) if step.resource else _stack_needs(step, items, goal)
+    return Item(step.key, describe(step), step.node, step.resource or "stack", step.because, lower, step)
+
+
+def _stack_needs(step: Step, items: list[Item], goal: Goal) -> tuple[str, ...]:
+    """Keys of the earlier items a layer of the stack waits for: what is below it (above it, going down) and its data's role."""
+    if goal.stack is None:
+        raise ValueError(f"{step.key}: a step of the stack in a cluster without one")
+    placed = goal.stack.placed(step.layer)
+    names = set(placed.needs) if step.do is Do.START_LAYER else {one.name for one in goal.stack.above(placed.name)}
+    found = [item.key for item in items if item.step is not None and item.step.resource == "" and item.step.layer in names
+             and (item.node == step.node or goal.stack.placed(item.step.layer).spec.once)]
+    roles = [item.key for item in items if item.resource == placed.resource and placed.spec.data and item.node in (step.node, "")]
+    if step.do is Do.STOP_LAYER and carries_role(goal.stack, placed):
+        roles = [item.key for item in items if item.step is not None and item.step.do is Do.DEMOTE and item.node == step.node]
+    return tuple(dict.fromkeys((*found, *roles[-1:])))
 
 
 def needs(step: Step, items: list[Item], wanted: Wanted) -> tuple[str, ...]:
@@ -104,10 +126,16 @@ def needs(step: Step, items: list[Item], wanted: Wanted) -> tuple[str, ...]:
     keys = {item.key for item in items}
     if step.do is Do.START_LAYER:
         return tuple(key for key in _layer_keys(step, spec(step.layer).needs) if key in keys)
-    row = next(row for row in resources.TABLE if row.event == step.event)
+    row = next((row for row in resources.TABLE if row.event == step.event), None)
+    if row is None:  # a step of a side that starts alone: one after the other
+        return _last(items, step.resource, (step.node,))
     alone = row.on is On.EACH and row.when is None
-    lower = tuple(key for key in _layer_keys(step, row.layers) if key in keys)
+    lower = tuple(key for key in (*_layer_keys(step, row.layers), *_stack_keys(step, row.layers)) if key in keys)
     return lower + _last(items, step.resource, (step.node,) if alone else wanted.nodes)
+
+
+def _stack_keys(step: Step, layers: tuple[str, ...]) -> list[str]:
+    return [Step(Do.START_LAYER, step.node, "", name).key for name in layers]
 
 
 def _layer_keys(step: Step, layers: tuple[str, ...]) -> list[str]:
@@ -134,4 +162,6 @@ def _awaited(waiting: Waiting, items: list[Item]) -> Item:
 
 def describe(step: Step) -> str:
     """One step in words."""
-    return spec(step.layer).start if step.do is Do.START_LAYER else step.do.value.replace("-", " ")
+    if step.do is Do.START_LAYER:
+        return spec(step.layer).start
+    return spec(step.layer).stop if step.do is Do.STOP_LAYER else step.do.value.replace("-", " ")

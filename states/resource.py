@@ -185,6 +185,7 @@ ALONE = ("no-lvm-under-drbd", "backing-touched", "no-auto-discard", "look-before
 MEET = ("look-before-connect", "backing-touched", "no-auto-discard", "same-settings")
 FORCE = ("no-force-primary",)
 ZEROS = ("no-force-primary", "skip-only-zeros")
+LOCKS = ("corosync", "dlm")
 GOOD = ("promote-up-to-date",)
 DUAL = ("dual-primary-gate", "unknown-is-not-down")
 
@@ -219,8 +220,8 @@ PLANNED: tuple[Row, ...] = (
     Row("synced_dual",      S.SYNCING,      S.DUAL_PRIMARY, AWAITED, None,               On.NOBODY,    _both,     (),    (),   None, _COPY),
     Row("moves_again",      S.SYNC_STALLED, S.SYNCING,      AWAITED, None,               On.NOBODY,    None,      (),    (),   60,   "the copying has stopped"),
     Row("settled",          S.SUSPECT,      S.SECONDARY,    AWAITED, None,               On.NOBODY,    None,      (),    (),   5,    "the two looks were not simultaneous"),
-    Row("promote",          S.SECONDARY,    S.PRIMARY,      US,      Do.PROMOTE,         On.ONE,       None,      GOOD,  (),   None, "both sides are UpToDate", UP),
-    Row("promote_peer",     S.PRIMARY,      S.DUAL_PRIMARY, US,      Do.PROMOTE,         On.OTHER,     None,      DUAL,  (),   None, _GATE, UP),
+    Row("promote",          S.SECONDARY,    S.PRIMARY,      US,      Do.PROMOTE,         On.ONE,       None,      GOOD,  LOCKS, None, "both sides are UpToDate", UP),
+    Row("promote_peer",     S.PRIMARY,      S.DUAL_PRIMARY, US,      Do.PROMOTE,         On.OTHER,     None,      DUAL,  LOCKS, None, _GATE, UP),
     # going down: both become Secondary before either disconnects
     Row("demote_dual",      S.DUAL_PRIMARY, S.SECONDARY,    US,      Do.DEMOTE,          On.PRIMARIES, None,      (),    (),   None, _LINK, DOWN),
     Row("demote",           S.PRIMARY,      S.SECONDARY,    US,      Do.DEMOTE,          On.PRIMARIES, None,      (),    (),   None, _LINK, DOWN),
@@ -253,7 +254,7 @@ FEARS: tuple[tuple[str, tuple[Resource, ...], tuple[Resource, ...]], ...] = (
     ("parted",                                    (*DISKS_UP, *HEALTHY),                PARTED),
     ("doubted",                                   HEALTHY,                              (S.SUSPECT,)),
     ("frozen",                                    (*SERVING, S.DEGRADED),               (S.FROZEN,)),
-    ("thawed",                                    (S.FROZEN,),                          (*SERVING, S.DEGRADED)),
+    ("thawed",                                    (S.FROZEN,),                          (*SERVING, S.DEGRADED, S.CONNECTING, S.SYNCING)),
     ("disk_lost",                                 (*HEALTHY, S.SYNCING),                (S.DOWN,)),
     ("mended",                                    PARTED,                               (S.CONNECTING, S.ATTACHED, S.SYNCING)),
     ("lost_sight",                                SEEN,                                 (S.UNKNOWN,)),

@@ -38,6 +38,12 @@ def explain(goal: Goal, facts: ClusterFacts, pair: Pair, state: Resource) -> Ref
     return Refused(rule, f"{goal.direction.value} {pair.wanted.name}", f"it is {state.value}: {evidence}", remedy)
 
 
+def layer_overdue(waiting: Waiting, waited: float) -> Refused:
+    """The refusal for a layer that took longer than it may."""
+    return Refused("deadline", f"{waiting.layer} on {' and '.join(waiting.nodes)}", f"waited {waited:.0f} s: {waiting.why}",
+                   "see that layer's own log on the node (journalctl), then run again", Kind.DEADLINE)
+
+
 def overdue(waiting: Waiting, facts: ClusterFacts, pair: Pair, state: Resource, waited: float) -> Refused:
     """The refusal for a wait that lasted longer than it may."""
     if state is S.SUSPECT:

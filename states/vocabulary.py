@@ -17,10 +17,8 @@ class Word(Enum):
     @classmethod
     def read(cls, text: str) -> Self:
         """The member spelt `text`, or UNKNOWN (a newer kernel may say words we have never seen)."""
-        try:
-            return cls(text)
-        except ValueError:
-            return cls("Unknown")
+        known: dict[str, Self] = cls._value2member_map_  # type: ignore[assignment]  # a call of the class is ten times slower
+        return known.get(text) or known["Unknown"]
 
 
 class Role(Word):
@@ -96,6 +94,8 @@ class ReplicationState(Word):
 class Resource(Enum):
     """States of one DRBD resource, classified from fresh facts of both its sides."""
 
+    __hash__ = object.__hash__
+
     UNCONFIGURED = "Unconfigured"  # a side has no DRBD metadata
     DOWN = "Down"                  # metadata on both, but a side has no disk attached
     ATTACHED = "Attached"          # disks up, a side is not connecting: identifiers may be compared in peace
@@ -119,6 +119,8 @@ class Resource(Enum):
 class Layer(Enum):
     """States of one layer of the stack on one node."""
 
+    __hash__ = object.__hash__
+
     DOWN = "Down"
     STARTING = "Starting"
     UP = "Up"
@@ -131,6 +133,8 @@ class Layer(Enum):
 class Node(Enum):
     """States of one node as the orchestrator can know them."""
 
+    __hash__ = object.__hash__
+
     UNREACHABLE = "Unreachable"
     REACHABLE = "Reachable"
     FENCING = "Fencing"
@@ -140,6 +144,8 @@ class Node(Enum):
 class By(Enum):
     """Who makes a transition happen."""
 
+    __hash__ = object.__hash__
+
     US = "us"            # the row names the step we send
     AWAITED = "awaited"  # the world will; we watch, with a deadline
     FEARED = "feared"    # lawful, never planned on
@@ -148,6 +154,8 @@ class By(Enum):
 class Metadata(Enum):
     """What the metadata area of a backing device holds."""
 
+    __hash__ = object.__hash__
+
     MISSING = "missing"
     VALID = "valid"
     UNKNOWN = "unknown"
@@ -155,6 +163,8 @@ class Metadata(Enum):
 
 class Contents(Enum):
     """What a backing device without DRBD metadata holds."""
+
+    __hash__ = object.__hash__
 
     BLANK = "blank"    # no signature at head or tail, sampled extents read as zeros
     ZEROS = "zeros"    # every byte was read and is zero

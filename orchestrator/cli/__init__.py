@@ -14,9 +14,13 @@ from orchestrator.errors import OrchestrateError
 
 COMMANDS = {
     # command        module                       what it is for (shown by --help)
+    "check":   ("orchestrator.cli.check",   "Hazards, drift and half-truths, each with a remedy. Changes nothing."),
     "plan":    ("orchestrator.cli.plan",    "What `up` would do now, step by step, and why. Changes nothing."),
     "up":      ("orchestrator.cli.run",     "Bring the whole stack up on both nodes, in order; resumable."),
     "down":    ("orchestrator.cli.run",     "Take it down, in order."),
+    "restart": ("orchestrator.cli.run",     "One node after the other down and up again, while the other serves."),
+    "fence":   ("orchestrator.cli.fence",   "Switch a node off, so that the other can go on."),
+    "fence-ack": ("orchestrator.cli.fence", "Say that a node is off, where no agent can."),
     "status":  ("orchestrator.cli.status",  "What is seen on both nodes. Changes nothing."),
     "journal": ("orchestrator.cli.journal", "What was intended and what came of it."),
     "graph":   ("orchestrator.cli.graph",   "The state machines, drawn from their tables."),
@@ -36,7 +40,7 @@ class LazyGroup(click.Group):
         """See click.Group."""
         if cmd_name not in COMMANDS:
             return None
-        command = getattr(importlib.import_module(COMMANDS[cmd_name][0]), cmd_name)
+        command = getattr(importlib.import_module(COMMANDS[cmd_name][0]), cmd_name.replace("-", "_"))
         assert isinstance(command, click.Command)  # noqa: S101 - a wrong line in COMMANDS
         return command
 

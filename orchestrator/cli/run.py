@@ -1,9 +1,11 @@
-"""`orchestrate up` and `orchestrate down`."""
+"""`orchestrate up`, `orchestrate down` and `orchestrate restart`."""
 
 from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,60 +13,122 @@ import anyio
 import click
 
 from orchestrator.cli.common import journal_path, reaching, read_config, wall_clock
+from orchestrator.commands import Command, Effect
 from orchestrator.config import Config
 from orchestrator.engine import Engine
-from orchestrator.journal import Journal, open_intents
+from orchestrator.errors import ConfigError, RefusedError
+from orchestrator.journal import Journal, newest, open_intents
 from orchestrator.lease import holder
 from orchestrator.render import Screen, draw_status
 from states.facts import ClusterFacts
-from states.goal import Direction, Reached
+from states.goal import Direction, Goal, Kind, Ledger, Reached, Refused
 
 
 @click.command()
-@click.option("--apply-config", is_flag=True, help="Replace resource files on the nodes that differ from cluster.toml.")
+@click.option("--apply-config", is_flag=True, help="Replace files on the nodes that differ from cluster.toml.")
+@click.option("--degraded", is_flag=True, help="Do without a node that is known to be off (fence, fence-ack).")
 @click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON.")
 @click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors.")
 @click.pass_obj
-def up(obj: dict[str, Path | None], apply_config: bool, as_json: bool, quiet: bool) -> int:
-    """Bring every resource up on both nodes, in order. Run again, it goes on from what it sees; there already, it changes
+def up(obj: dict[str, Path | None], apply_config: bool, degraded: bool, as_json: bool, quiet: bool) -> int:
+    """Bring everything up on both nodes, in order. Run again, it goes on from what it sees; there already, it changes
     nothing. What it would do: `orchestrate plan`."""
-    return _go(obj, Direction.UP, apply_config, as_json, quiet)
-
-
-@click.command()
-@click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON.")
-@click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors.")
-@click.pass_obj
-def down(obj: dict[str, Path | None], as_json: bool, quiet: bool) -> int:
-    """Take every resource down: both sides Secondary first, then both away."""
-    return _go(obj, Direction.DOWN, apply_config=False, as_json=as_json, quiet=quiet)
-
-
-def _go(obj: dict[str, Path | None], direction: Direction, apply_config: bool, as_json: bool, quiet: bool) -> int:
-    from orchestrator.logs import open_log
-
     config = read_config(obj)
-    log = open_log(obj["log"])
-    screen = Screen(quiet=quiet, log=log)
-    with Journal(journal_path(config), wall_clock) as journal:
-        for intent in open_intents(journal.past):
-            screen.note(f"an earlier run ended before it knew what came of {intent.key} ({intent.op}): looking")
-        reached, facts, sent = anyio.run(_run, config, direction, apply_config, journal, screen)
-    _tell(config, reached, facts, sent, as_json=as_json, quiet=quiet)
+    with _open(obj, config, quiet=quiet) as (journal, screen):
+        outcome = _go(config, config.goal(Direction.UP, apply_config, degraded=degraded), journal, screen)
+    _tell(config, *outcome, as_json=as_json, quiet=quiet)
     return 0
 
 
-async def _run(
-    config: Config, direction: Direction, apply_config: bool, journal: Journal, screen: Screen
-) -> tuple[Reached, ClusterFacts, int]:
-    goal = config.goal(direction, apply_config)
+@click.command()
+@click.option("--node", "only", help="Only this node; the other goes on serving.")
+@click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON.")
+@click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors.")
+@click.pass_obj
+def down(obj: dict[str, Path | None], only: str | None, as_json: bool, quiet: bool) -> int:
+    """Take everything down, in the reverse order: the shares first, both sides Secondary before either is away."""
+    config = read_config(obj)
+    goal = config.goal(Direction.DOWN, only=_one(config, only))
+    with _open(obj, config, quiet=quiet) as (journal, screen):
+        outcome = _go(config, goal, journal, screen)
+    _tell(config, *outcome, as_json=as_json, quiet=quiet)
+    return 0
+
+
+@click.command()
+@click.option("--rolling", is_flag=True, required=True, help="One node after the other (there is no other way).")
+@click.option("--reboot", is_flag=True, help="Reboot each node while it is down.")
+@click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors.")
+@click.pass_obj
+def restart(obj: dict[str, Path | None], rolling: bool, reboot: bool, quiet: bool) -> int:
+    """Each node in turn: down, rebooted if asked for, up again and UpToDate before the next. The other one serves."""
+    config = read_config(obj)
+    with _open(obj, config, quiet=quiet) as (journal, screen):
+        _go(config, config.goal(Direction.UP), journal, screen)  # nobody is taken away from a pair that is not whole
+        for node in config.names:
+            _go(config, config.goal(Direction.DOWN, only=frozenset({node})), journal, screen)
+            if reboot:
+                screen.note(f"{node} reboots")
+                anyio.run(reboot_node, config, node)
+            outcome = _go(config, config.goal(Direction.UP), journal, screen)
+    _tell(config, *outcome, as_json=False, quiet=quiet)
+    return 0
+
+
+def _one(config: Config, node: str | None) -> frozenset[str]:
+    if node is None:
+        return frozenset()
+    if node not in config.names:
+        raise ConfigError(f"there is no node {node} in {config.path}; there are {', '.join(config.names)}")
+    return frozenset({node})
+
+
+@contextmanager
+def _open(obj: dict[str, Path | None], config: Config, *, quiet: bool) -> Iterator[tuple[Journal, Screen]]:
+    from orchestrator.logs import open_log
+
+    screen = Screen(quiet=quiet, log=open_log(obj["log"]))
+    with Journal(journal_path(config), wall_clock) as journal:
+        for intent in open_intents(journal.past):
+            screen.note(f"an earlier run ended before it knew what came of {intent.key} ({intent.op}): looking")
+        yield journal, screen
+
+
+Outcome = tuple[Reached, ClusterFacts, int]
+
+
+def _go(config: Config, goal: Goal, journal: Journal, screen: Screen) -> Outcome:
+    return anyio.run(_run, config, goal, journal, screen)
+
+
+async def _run(config: Config, goal: Goal, journal: Journal, screen: Screen) -> Outcome:
     name = holder()
     run_id = f"{int(wall_clock() * 1000):x}-{name.split(':')[1]}"
+    ledger = Ledger(newest=newest(journal.past))
     with screen:
         async with reaching(config) as remote:
-            engine = Engine(remote, journal, goal, name, run_id, screen)
+            engine = Engine(remote, journal, goal, name, run_id, screen, ledger)
             reached = await engine.run()
             return reached, engine.facts, len(engine.ledger.sent)
+
+
+REBOOT_LIMIT = 300.0
+"""Seconds a node may take to come back."""
+
+
+async def reboot_node(config: Config, node: str) -> None:
+    """Reboot one node and wait until it answers with a new boot id. Raises RefusedError after REBOOT_LIMIT."""
+    async with reaching(config) as remote:
+        before = (await remote.look(node)).facts.boot_id
+        await remote.transport.run(Command(node, ("systemctl", "reboot"), Effect.IDEMPOTENT, 30.0))
+        with anyio.move_on_after(REBOOT_LIMIT):
+            while True:
+                facts = (await remote.look(node)).facts
+                if facts.reachable and facts.boot_id != before:
+                    return
+                await anyio.sleep(1.0)
+    raise RefusedError(Refused("deadline", f"reboot {node}", f"it did not come back within {REBOOT_LIMIT:.0f} s",
+                               "look at its console", Kind.DEADLINE))
 
 
 def _tell(config: Config, reached: Reached, facts: ClusterFacts, sent: int, *, as_json: bool, quiet: bool) -> None:

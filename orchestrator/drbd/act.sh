@@ -136,12 +136,14 @@ write_file() { # PATH CONTENT: whole or not at all; what was there is kept besid
 }
 
 quiet_boot() { # UNIT-OR-LINK...: nothing but orchestrate may connect DRBD
+	units=''
 	for unit; do
 		case $unit in
 		/etc/rc*) if command -v update-rc.d >/dev/null; then update-rc.d drbd disable; else chkconfig drbd off; fi || return ;;
-		*) systemctl disable "${unit##*/}" || return ;;
+		*) units="$units ${unit##*/}" ;;
 		esac
 	done
+	[ -z "$units" ] || systemctl disable $units # all in one: it reads every unit anew each time
 }
 
 open_port() { # COMMAND...: each argument is one whole command that was shown in the plan
@@ -182,6 +184,37 @@ promote() { # NAME MINOR: only what is connected and UpToDate on both sides at t
 	esac
 	printf 'not what was looked at: %s\n' "$seen"
 	return 76
+}
+
+release_backing() { # DISK: volumes that stand on it and that nobody uses; device mapper itself refuses for one that is open
+	resolve "$1"
+	for holder in "$sys"/holders/*; do
+		[ -r "$holder/dm/name" ] || continue
+		read -r volume <"$holder/dm/name"
+		dmsetup remove --retry "$volume" || return
+	done
+	for holder in "$sys"/holders/*; do [ ! -e "$holder" ] || { printf 'still in use by %s\n' "${holder##*/}"; return 76; }; done
+}
+
+distrust() { # NAME MINOR DISK IDENTIFIERS: what is on this disk counts as old, all of it; the other side has what DRBD knows of
+	still "$@" || return
+	resolve "$3"
+	for holder in "$sys"/holders/*; do [ ! -e "$holder" ] || { printf 'still in use by %s\n' "${holder##*/}"; return 76; }; done
+	link_now "$1" "$2"
+	case $seen in ""|*ds:Diskless*) ;; *) printf 'not what was looked at: %s\n' "$seen"; return 76 ;; esac
+	$adm invalidate "$1" || return
+	rm -f "/var/lib/orchestrate/touched/$1" && sync /var/lib/orchestrate/touched
+}
+
+promote_alone() { # NAME MINOR DISK IDENTIFIERS: the peer is known to be off; DRBD's fence-peer handler may believe that, this once
+	still "$@" || return
+	link_now "$1" "$2"
+	case $seen in *cs:Connected*|*connection:Connected*) printf 'not what was looked at: %s\n' "$seen"; return 76 ;; esac
+	mkdir -p /run/orchestrate && printf '%s\n' $$ >/run/orchestrate/promoting
+	$adm primary "$1"
+	set -- $?
+	rm -f /run/orchestrate/promoting
+	return "$1"
 }
 
 take_down() { # NAME MINOR: one thing after the other; 8.4.11 was seen to panic when a Primary that lost its peer is downed in one go

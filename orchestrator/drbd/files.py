@@ -33,7 +33,7 @@ def resource_file(config: Config, name: str, generation: Generation) -> str:
     net = [(key, f'"{value}"' if key in QUOTED else value) for key, value in net_settings(section)]
     return _template("resource.res.j2").render(
         name=name, net=net, resync=section.resync, nodes=nodes, minor=section.minor, port=section.port,
-        generation=generation.value, ping_timeout=section.ping_timeout,
+        generation=generation.value, ping_timeout=section.ping_timeout, fencing=config.wanted(name).fencing != "dont-care",
     )
 
 

@@ -8,25 +8,31 @@ from __future__ import annotations
 import shlex
 from importlib import resources
 
-from attrs import frozen
+from attrs import field, frozen
 
 from orchestrator.config import Config
 from orchestrator.drbd.files import replication_address, resource_file
 from orchestrator.probes.firewall import read_port
+from orchestrator.stack import steps as stack
 from states.facts import ClusterFacts
-from states.goal import DESTRUCTIVE, Do, Step
+from states.goal import Do, Step
+from states.stacks import spec
 
 SCRIPT = resources.files(__package__).joinpath("act.sh").read_text()
 
 LIMITS: dict[Do, float] = {
     # seconds a step may take on the node before it is ended there
     Do.START_LAYER: 60.0,
+    Do.STOP_LAYER: 60.0,
     Do.CREATE_METADATA: 300.0,   # initialises the bitmap of the whole device
     Do.ATTACH: 120.0,            # applies the activity log
     Do.CONNECT: 30.0,
     Do.FORCE_PRIMARY: 60.0,
     Do.CLEAR_BITMAP: 120.0,
     Do.PROMOTE: 60.0,
+    Do.RELEASE: 60.0,
+    Do.DISTRUST: 300.0,          # writes the bitmap of the whole device
+    Do.PROMOTE_ALONE: 120.0,     # DRBD asks the fence-peer handler first
     Do.DEMOTE: 60.0,
     Do.TAKE_DOWN: 120.0,
 }
@@ -39,13 +45,19 @@ class Sender:
     config: Config
     facts: ClusterFacts
     firewall: str  # the node's firewall as last looked at
+    authkey: str = field(default="", repr=False)  # the cluster's key as some node has it, base64; "" where none does
+
+
+def limit(step: Step) -> float:
+    """Seconds the step may take on the node."""
+    return spec(step.layer).deadline if not step.resource else LIMITS[step.do]
 
 
 def call(step: Step, sender: Sender, op_id: str) -> str:
     """The shell words that carry out one step; DESTRUCTIVE ones are claimed under `op_id` first."""
-    words = [*_function(step, sender)]
-    if step.do in DESTRUCTIVE:
-        words = ["once", op_id, step.do.value, step.resource, *words]
+    words = [*(_function(step, sender) if step.resource else stack.words(step, sender))]
+    if step.destructive:
+        words = ["once", op_id, step.do.value, step.claims, *words]
     return shlex.join(words)
 
 
@@ -54,25 +66,22 @@ def _function(step: Step, sender: Sender) -> list[str]:
     disk = sender.config.disk_of(step.resource, step.node)
     device = [step.resource, str(section.minor), disk]
     side = sender.facts.node(step.node).side(step.resource)
-    match step.do:
-        case Do.START_LAYER:
-            return _layer(step, sender)
-        case Do.CREATE_METADATA:
-            return ["create_metadata", *device]
-        case Do.ATTACH:
-            return ["attach", *device[:2], _yes(step.replaces), _yes(side.trying)]
-        case Do.CONNECT:
-            return ["connect", *device, step.expect, _yes(not side.out_of_sync)]
-        case Do.FORCE_PRIMARY:
-            return ["force_primary", *device, step.expect, _yes(bool(section.primaries))]
-        case Do.CLEAR_BITMAP:
-            return ["clear_bitmap", *device, step.expect]
-        case Do.PROMOTE:
-            return ["promote", *device[:2]]
-        case Do.DEMOTE:
-            return ["set_role", "secondary", step.resource]
-        case Do.TAKE_DOWN:
-            return ["take_down", step.resource]
+    if step.do is Do.START_LAYER:
+        return _layer(step, sender)
+    calls: dict[Do, list[str]] = {
+        Do.CREATE_METADATA: ["create_metadata", *device],
+        Do.ATTACH: ["attach", *device[:2], _yes(step.replaces), _yes(side.trying)],
+        Do.CONNECT: ["connect", *device, step.expect, _yes(not side.out_of_sync)],
+        Do.FORCE_PRIMARY: ["force_primary", *device, step.expect, _yes(bool(section.primaries))],
+        Do.CLEAR_BITMAP: ["clear_bitmap", *device, step.expect],
+        Do.PROMOTE: ["promote", *device[:2]],
+        Do.PROMOTE_ALONE: ["promote_alone", *device, step.expect],
+        Do.RELEASE: ["release_backing", disk],
+        Do.DISTRUST: ["distrust", *device, step.expect],
+        Do.DEMOTE: ["set_role", "secondary", step.resource],
+        Do.TAKE_DOWN: ["take_down", step.resource],
+    }
+    return calls[step.do]
 
 
 def _yes(answer: bool) -> str:

@@ -6,8 +6,9 @@ something happens that may have changed them; connecting and staying as it was d
 
 from __future__ import annotations
 
-from attrs import evolve, frozen
+from attrs import field, frozen
 
+from states.evolve import evolve
 from states.facts import Side
 from states.vocabulary import ConnectionState, DiskState, ReplicationState, Role
 
@@ -21,10 +22,15 @@ class Event:
     kind: str
     words: tuple[tuple[str, str], ...]
     at: str = ""
+    _values: dict[str, str] = field(init=False, eq=False, repr=False)
+
+    @_values.default
+    def _read(self) -> dict[str, str]:
+        return dict(self.words)
 
     def get(self, key: str) -> str | None:
         """The value of one word of the line."""
-        return dict(self.words).get(key)
+        return self._values.get(key)
 
     @property
     def resource(self) -> str:

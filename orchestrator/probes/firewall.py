@@ -7,6 +7,7 @@ says which is proven how). Only INPUT is judged: what a node sends is not ours t
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from attrs import frozen
 
@@ -24,6 +25,7 @@ class Port:
     commands: tuple[str, ...] = ()
 
 
+@lru_cache(64)
 def read_port(text: str, peer: str, port: int) -> Port:
     """Judge the look's firewall section for one peer address and TCP port."""
     kinds = [part for part in re.split(r"^active ", text, flags=re.MULTILINE) if part.strip()]

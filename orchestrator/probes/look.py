@@ -10,12 +10,14 @@ from collections.abc import Callable
 from functools import lru_cache
 from importlib import resources
 
-from attrs import evolve, field, frozen
+from attrs import evolve, frozen
 
 from orchestrator.probes.events2 import absent, may_have_rotated, read_dump
 from orchestrator.probes.firewall import Port, read_port
 from orchestrator.probes.kernel_log import trouble
 from orchestrator.probes.proc_drbd import read_proc
+from orchestrator.probes.sections import Sections, seconds
+from orchestrator.probes.stack import ExpectedStack, read_stack
 from states.facts import ClaimFact, Generation, LayerFact, NodeFacts, Settings, Side
 from states.identifiers import Identifiers
 from states.settings import AGREED
@@ -39,48 +41,26 @@ class Expected:
     layers: tuple[str, ...] = ()
 
 
-@frozen
-class Sections:
-    """A look's output cut at its `==NAME ARGS` lines. `whole`: the last line was printed, so nothing is missing."""
-
-    found: dict[str, str] = field(factory=dict)
-    whole: bool = False
-    ended: float = 0.0  # the node's uptime when the look ended, seconds
-
-    @classmethod
-    def cut(cls, text: str) -> Sections:
-        """Split; a section that comes twice (a batch's steps) keeps its last text."""
-        parts = re.split(r"^==(.+)$", text, flags=re.MULTILINE)
-        found = {name.strip(): body.strip("\n") for name, body in zip(parts[1::2], parts[2::2], strict=True)}
-        end = next((name.removeprefix("end ") for name in found if re.fullmatch(r"end \d+\.\d\d", name)), None)
-        return cls(found, end is not None, _seconds(end or ""))
-
-    def get(self, name: str) -> str | None:
-        """A section's text, or None if it was not printed."""
-        return self.found.get(name)
-
-
-def read_look(name: str, text: str, expected: tuple[Expected, ...], seen_at: float) -> NodeFacts:
+def read_look(name: str, text: str, expected: tuple[Expected, ...], seen_at: float, stack: ExpectedStack | None = None) -> NodeFacts:
     """Facts of one node. A look that was cut off is no look: the node is then UNREACHABLE, with that as the reason."""
-    return read_sections(name, Sections.cut(text), expected, seen_at)
+    return read_sections(name, Sections.cut(text), expected, seen_at, stack)
 
 
-def read_sections(name: str, sections: Sections, expected: tuple[Expected, ...], seen_at: float) -> NodeFacts:
+def read_sections(
+    name: str, sections: Sections, expected: tuple[Expected, ...], seen_at: float, stack: ExpectedStack | None = None
+) -> NodeFacts:
     """As `read_look`, where the text has been cut already."""
     head = dict(line.partition(" ")[::2] for line in (sections.get("node") or "").splitlines())
     if not sections.whole or "boot_id" not in head:
         return NodeFacts(name, Node.UNREACHABLE, seen_at, "its answer was cut off")
     version = _version(sections.get("proc-drbd") or "")
+    layers = _layers(sections, expected, _generation(version)) + (read_stack(sections, stack) if stack is not None else ())
     return NodeFacts(
-        name, Node.REACHABLE, seen_at, "", head["boot_id"], head.get("hostname", ""), _seconds(head.get("uptime", "")),
-        sections.ended, _generation(version), version, _layers(sections, expected, _generation(version)),
+        name, Node.REACHABLE, seen_at, "", head["boot_id"], head.get("hostname", ""), seconds(head.get("uptime", "")),
+        sections.ended, _generation(version), version, layers,
         tuple((one.resource, _side(name, sections, one)) for one in expected), _claims(sections.get("claims") or ""),
+        off=tuple((sections.get("off") or "").split()),
     )
-
-
-def _seconds(text: str) -> float:
-    """A clock reading of a node; 0 for what is none."""
-    return float(text) if re.fullmatch(r"\d+(\.\d+)?", text, re.ASCII) else 0.0
 
 
 def _version(text: str) -> str:
@@ -238,7 +218,8 @@ def read_glance(node: NodeFacts, text: str, expected: tuple[Expected, ...], seen
 def _disk(side: Side, text: str) -> Side:
     holders = tuple(line.split(" ", 1)[1] for line in text.splitlines() if line.startswith("holder "))
     sectors = re.search(r"^sectors (\d+)", text, re.MULTILINE)
-    side = evolve(side, holders=holders, touched="\ntouched" in text, backing_size=int(sectors[1]) // 2 if sectors else None)
+    side = evolve(side, holders=holders, touched="\ntouched" in text, mounted_behind="\nmounted behind" in text,
+                  backing_size=int(sectors[1]) // 2 if sectors else None)
     if "\nnodevice" in text:
         return evolve(side, signature="there is no such device")
     for line in text.splitlines():

@@ -16,7 +16,7 @@ look_node() {
 	say proc-drbd
 	if [ -r /proc/drbd ]; then copy /proc/drbd; else printf 'absent %s\n' "$version"; fi
 	say boot
-	for unit in /etc/systemd/system/*.wants/drbd* /etc/systemd/system/*.requires/drbd* /etc/rc[2-5].d/S[0-9]*drbd; do
+	for unit in /etc/systemd/system/*.wants/drbd* /etc/systemd/system/*.requires/drbd* /etc/rc[2-5].d/S[0-9]*drbd $more_units; do
 		[ -e "$unit" ] || [ -L "$unit" ] || continue
 		[ -L /etc/systemd/system/drbd.service ] && [ "${unit##*/}" = drbd.service ] && continue # masked
 		case $unit in # systemd ignores an init script that has a unit of the same name
@@ -67,12 +67,20 @@ look_disk() { # DISK MINOR ZEROS ATTACHED NAME
 	[ -b "$disk" ] || { printf 'nodevice\n'; return; }
 	printf 'sectors '; first "$sys/size"
 	for holder in "$sys"/holders/*; do
-		[ -e "$holder" ] && [ "${holder##*/}" != "drbd$2" ] && held "$4" "$5" "${holder##*/}"
+		[ -e "$holder" ] && [ "${holder##*/}" != "drbd$2" ] || continue
+		held "$4" "$5" "${holder##*/}"
+		[ -r "$holder/dev" ] && read -r number <"$holder/dev" || continue
+		while read -r _ _ on _ where _; do
+			[ "$on" = "$number" ] && held "$4" "$5" "mount:$where"
+		done </proc/self/mountinfo
 	done
 	while read -r what where _; do
 		case $what in "$disk"|"$1") held "$4" "$5" "mount:$where" ;; esac
 	done </proc/mounts
-	[ -e "/var/lib/orchestrate/touched/$5" ] && printf 'touched\n'
+	if [ -e "/var/lib/orchestrate/touched/$5" ]; then
+		printf 'touched\n'
+		[ -s "/var/lib/orchestrate/touched/$5" ] && printf 'mounted behind\n'
+	fi
 	[ "$4" = yes ] && return
 	printf 'gi ' # "-": a minor would load the module, and so does drbdadm, which also exits 1 for a resource that no file defines
 	if [ $generation = 9 ]; then drbdmeta - v09 "$disk" internal get-gi --node-id "${peer_id:-0}" 2>&1; else drbdmeta - v08 "$disk" internal get-gi 2>&1; fi
@@ -85,9 +93,12 @@ look_disk() { # DISK MINOR ZEROS ATTACHED NAME
 
 held() { # ATTACHED NAME HOLDER: said, and kept on the node if DRBD does not have the disk: its data may have changed unseen
 	printf 'holder %s\n' "$3"
-	[ "$1" = no ] && [ -n "${keep:-}" ] && [ ! -e "/var/lib/orchestrate/touched/$2" ] || return 0
 	kept=/var/lib/orchestrate/touched
-	mkdir -p $kept && : >"$kept/$2" && sync "$kept/$2" $kept ${kept%/*} /var/lib # the power may go before the file system commits
+	[ "$1" = no ] && [ -n "${keep:-}" ] || return 0
+	case $3 in mount:*) [ ! -s "$kept/$2" ] || return 0 ;; *) [ ! -e "$kept/$2" ] || return 0 ;; esac
+	mkdir -p $kept || return 0
+	case $3 in mount:*) printf '%s\n' "$3" ;; esac >"$kept/$2"
+	sync "$kept/$2" $kept ${kept%/*} /var/lib # the power may go before the file system commits
 }
 
 look_contents() { # DISK ZEROS SYS [head]: what a device holds; head: but for its end, where the metadata is
@@ -174,11 +185,14 @@ glance() { # NAME...: just the counters, for a resync that is being watched
 	say end "$uptime"
 }
 
+above() { :; } # what stands on DRBD: written anew by the caller where there is a stack, for it knows what is wanted
+
 look() {
 	which_generation
 	look_node
 	look_claims
 	while [ $# -ge 5 ]; do look_resource "$1" "$2" "$3" "$4" "$5"; shift 5; done
+	above
 	read -r uptime _ </proc/uptime
 	say end "$uptime"
 }

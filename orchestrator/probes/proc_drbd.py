@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import re
 
-from attrs import evolve
-
 from orchestrator.probes.events2 import absent
+from states.evolve import evolve
 from states.facts import Side
 from states.vocabulary import ConnectionState, DiskState, ReplicationState, Role
 

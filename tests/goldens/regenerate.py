@@ -12,7 +12,7 @@ def main() -> None:
     for situation in situations():
         planned = plan(situation.goal, situation.facts, situation.ledger)
         (HERE / situation.name / "plan.txt").write_text(plan_text(situation, planned))
-        (HERE / situation.name / "after.toml").write_text(facts_text(planned.after))
+        (HERE / situation.name / "after.toml").write_text(facts_text(planned.after, situation.goal.stack))
 
 
 if __name__ == "__main__":

@@ -13,6 +13,8 @@ from states.handshake import Verdict
 from states.invariants import RULES, judge
 from states.pair import Pair
 from states.resource import PLANNED, classify
+from states.stack import WAY_OUT as LAYER_WAY_OUT
+from states.stack_rules import LAYER_RULES, judge_layer
 from states.stuck import WAY_OUT
 from states.vocabulary import Contents, DiskState, Layer, Resource
 from tests.goldens.test_situations import planned
@@ -42,7 +44,8 @@ def refusals(situation: Situation) -> Iterator[str]:
     if refused is not None:
         yield refused.rule
     for step in situation.asks:
-        found = judge(situation.facts, step, situation.wanted(step.resource), situation.goal)
+        found = (judge(situation.facts, step, situation.wanted(step.resource), situation.goal, ledger=situation.ledger)
+                 if step.resource else judge_layer(situation.facts, step, situation.goal))
         if found is not None:
             yield found.rule
 
@@ -74,15 +77,19 @@ def test_every_state_is_a_start_in_both_directions() -> None:
     assert uncovered(words, {f"{way.value} from {state.value}" for way, state in seen}, "starts") == set()
 
 
+def known() -> set[str]:
+    """Every rule that may be named in a refusal: predicates over a step, ways out, and what decide itself says."""
+    ways = {rule for rule, _ in (*WAY_OUT.values(), *LAYER_WAY_OUT.values())}
+    return {*RULES, *(rule.name for rule in LAYER_RULES), *ways, "right-node", "fresh-facts", "step-failed"}
+
+
 def test_every_rule_refuses_something() -> None:
-    decides = {"right-node", "fresh-facts", "step-failed"}
-    named = {*RULES, *(rule for rule, _ in WAY_OUT.values()), *decides}
+    named = known()
     assert uncovered(named, {rule for each in ALL for rule in refusals(each)}, "rules") == RULES_NEVER_REFUSED
 
 
 def test_no_rule_is_named_that_is_not_known() -> None:
-    known = {*RULES, *(rule for rule, _ in WAY_OUT.values()), "right-node", "fresh-facts", "step-failed"}
-    strange = {each.name: set(refusals(each)) - known for each in ALL if set(refusals(each)) - known}
+    strange = {each.name: set(refusals(each)) - known() for each in ALL if set(refusals(each)) - known()}
     assert strange == {each.name: {"no-row"} for each in ALL if each.wrong and "no-row" in each.wrong.never}
 
 
@@ -107,7 +114,7 @@ def test_disks_contents_and_generations_are_there() -> None:
 
 def test_layers_are_seen_down_failed_hung_and_unseen() -> None:
     seen = {fact.state.value for each in ALL for name in NAMES for fact in each.facts.node(name).layers}
-    rare = {Layer.STARTING.value, Layer.STOPPING.value}  # no probe says so
+    rare = {Layer.STOPPING.value}  # no probe says so
     assert uncovered(_words(Layer), seen, "layers") == rare
 
 

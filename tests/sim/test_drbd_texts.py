@@ -14,7 +14,7 @@ from fixtures.sim.drbd.values import Half, Meta
 from orchestrator.probes.events2 import parse_line
 from orchestrator.probes.handshake_log import Outcome, handshakes
 from orchestrator.probes.kernel_log import trouble
-from orchestrator.probes.look import Sections
+from orchestrator.probes.sections import Sections
 from states.facts import Generation
 from states.identifiers import Identifiers
 from states.vocabulary import ConnectionState, DiskState, ReplicationState, Role

@@ -17,6 +17,7 @@ from fixtures.sim.machine import Ended, Machine
 from fixtures.sim.shell import Shell, ShellError, ShellSyntaxError, compile_script, register_library
 from orchestrator.drbd import steps
 from orchestrator.probes import look
+from orchestrator.probes.sections import Sections
 
 SNIPPETS = (Path(__file__).with_name("shell_snippets.txt")).read_text().split("\n----\n")
 UNKNOWN = (
@@ -172,7 +173,7 @@ CALLS = "which_generation\nlease_take me 60 -\nkeep=yes\nlook r0 0 /dev/vdb 7788
 def test_the_projects_scripts_run(machine: Machine) -> None:
     code, out, err = simulate(machine, f"{look.SCRIPT}\n{steps.SCRIPT}\n{CALLS}")
     assert (code, err) == (0, "")
-    sections = look.Sections.cut(out)
+    sections = Sections.cut(out)
     assert sections.whole
     assert {"node", "proc-drbd", "boot", "firewall", "claims", "lease", "resource r0", "disk r1", "lease-taken 1"} <= set(sections.found)
     assert machine.files.read("/var/lib/orchestrate/lease").startswith("1 me ")

@@ -12,12 +12,15 @@ import click
 import pytest
 from attrs import fields
 
-from orchestrator import config
+from orchestrator import config, stack_config
 from orchestrator.cli import COMMANDS, cli
 from orchestrator.graph import as_mermaid
 from states.goal import Direction, Kind
 from states.invariants import RULES
 from states.resource import TABLE
+from states.stack import WAY_OUT as LAYER_WAY_OUT
+from states.stack_rules import LAYER_RULES
+from states.stacks import MODERN, NFS, SERVERS
 from states.stuck import WAY_OUT
 
 ROOT = Path(__file__).parents[2]
@@ -27,8 +30,11 @@ PAGES = (README, ROOT / "CONTRIBUTING.md", *sorted(DOCS.glob("*.md")))
 SECTIONS = {
     config.ClusterSection: "[cluster]", config.SshSection: "[ssh]", config.NodeSection: "[node.NAME]",
     config.ResourceSection: "[resource.NAME]", config.ResyncSection: "[resource.NAME.resync]",
+    stack_config.FenceSection: "[node.NAME.fence]", stack_config.CorosyncSection: "[corosync]",
+    stack_config.FilesystemSection: "[filesystem.NAME]", stack_config.ShareSection: "[share.NAME]", stack_config.SambaSection: "[samba]",
 }
 SOURCES = [path for room in ("states", "orchestrator", "fixtures/lab") for path in sorted((ROOT / room).rglob("*.py"))]
+TABLE_OF_LAYERS = re.compile(r"(?<=^<!-- layers -->\n).*?(?=^<!-- end -->$)", re.MULTILINE | re.DOTALL)
 PICTURE = re.compile(r"(?<=^```mermaid\n).*?(?=^```$)", re.MULTILINE | re.DOTALL)
 
 
@@ -60,7 +66,7 @@ def default_words(value: object) -> str:
 @pytest.mark.parametrize("kind", SECTIONS, ids=lambda kind: kind.__name__)
 def test_every_key_is_described_with_its_default(kind: type) -> None:
     rows = dict(re.findall(r"^\| `(\w+)` \| ([^|]+) \|", section("configuration.md", SECTIONS[kind]), re.MULTILINE))
-    known = [one for one in fields(kind) if one.name != "resync"]
+    known = [one for one in fields(kind) if one.name not in ("resync", "fence")]  # sections of their own
     assert list(rows) == [one.name for one in known]
     for one in known:
         simple = one.default is None or isinstance(one.default, str | int | float)
@@ -80,7 +86,8 @@ def names_of_refusals() -> set[str]:
     """Every name that can stand behind `(rule ...)`."""
     literal = re.compile(r"Refused\(\s*\"([a-z-]+)\"")
     found = {name for path in SOURCES for name in literal.findall(path.read_text())}
-    return found | set(RULES) | {rule for rule, _ in WAY_OUT.values()}
+    found |= {name for path in SOURCES for name in re.findall(r"LayerViolation\(\s*\"([a-z-]+)\"", path.read_text())}
+    return found | set(RULES) | {rule.name for rule in LAYER_RULES} | {rule for way in (WAY_OUT, LAYER_WAY_OUT) for rule, _ in way.values()}
 
 
 def test_every_rule_is_described() -> None:
@@ -112,7 +119,7 @@ def test_every_link_leads_somewhere(page: Path) -> None:
 
 
 def test_every_command_and_option_is_described() -> None:
-    assert set(re.findall(r"^## ([a-z]+)$", (DOCS / "commands.md").read_text(), re.MULTILINE)) == set(COMMANDS)
+    assert set(re.findall(r"^## ([a-z-]+)$", (DOCS / "commands.md").read_text(), re.MULTILINE)) == set(COMMANDS)
     for name in COMMANDS:
         command = cli.get_command(click.Context(cli), name)
         assert command is not None
@@ -127,6 +134,31 @@ def test_every_exit_code_is_described() -> None:
         assert codes <= set(re.findall(r"^\| (\d+) \|", text, re.MULTILINE))
 
 
+def layer_table() -> str:
+    """Every layer above DRBD, from the data."""
+    rows = ["\n| layer | needs | to start it | to stop it | |\n|---|---|---|---|---|\n"]
+    for one in (*MODERN, *SERVERS["ctdb"], NFS):
+        about = [("each file system", one.volume), ("made once", one.once), ("data", one.data), ("file", one.file),
+                 ("copied", one.copied), ("no Primary without it", one.holds_role)]
+        cells = [f"`{one.name}`", ", ".join(one.needs) or "-", one.start or "-", one.stop or "stays",
+                 ", ".join(text for text, holds in about if holds)]
+        rows.append(f"| {' | '.join(cells)} |\n")
+    return "".join(rows) + "\n"
+
+
+def test_the_table_of_layers_is_the_data() -> None:
+    assert TABLE_OF_LAYERS.findall((DOCS / "layers.md").read_text()) == [layer_table()], "the table in docs/layers.md is old: make docs"
+
+
+def test_the_snippets_of_the_walk_through_are_the_code() -> None:
+    page = (DOCS / "layers.md").read_text()
+    code = "".join((ROOT / path).read_text() for path in ("states/stacks.py", "orchestrator/stack/act.sh"))
+    for line in ('NFS = LayerSpec(', "start_nfs()", "stop_nfs()"):
+        (said,) = re.findall(rf"^{re.escape(line)}.*$", page, re.MULTILINE)
+        assert said in code
+    assert all(part in (ROOT / "orchestrator/probes/stack.py").read_text() for part in ('"nfs": "nfs-server"', '"nfs": _service("nfs")'))
+
+
 def picture() -> str:
     """The way up, from the table."""
     return as_mermaid(tuple(row for row in TABLE if row.way is not Direction.DOWN))
@@ -138,3 +170,5 @@ def test_the_picture_is_the_table() -> None:
 
 if __name__ == "__main__":
     README.write_text(PICTURE.sub(lambda _: picture(), README.read_text()))
+    page = DOCS / "layers.md"
+    page.write_text(TABLE_OF_LAYERS.sub(lambda _: layer_table(), page.read_text()))

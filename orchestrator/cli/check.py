@@ -1,0 +1,65 @@
+"""`orchestrate check`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import anyio
+import click
+from attrs import asdict
+
+from orchestrator.cli.common import look_at_all, reaching, read_config
+from orchestrator.commands import Command, Effect
+from orchestrator.config import Config
+from orchestrator.remote import Remote
+from orchestrator.render import draw_findings
+from orchestrator.stack.files import FENCE_PATH
+from orchestrator.transport import Exited
+from states.check import Finding, Weight, exit_code, findings
+from states.facts import ClusterFacts
+from states.goal import Direction
+
+
+@click.command()
+@click.option("--test-fencing", is_flag=True, help="Also ask each node's fence agent, from every other node, whether that node is on.")
+@click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
+@click.pass_obj
+def check(obj: dict[str, Path | None], test_fencing: bool, as_json: bool) -> int:
+    """Hazards, drift and half-truths, each with evidence and remedy. Changes nothing. Exit 0: nothing found, 3: something is
+    dangerous or would be refused, 6: a node could not be seen."""
+    config = read_config(obj)
+    found = anyio.run(_check, config, test_fencing)
+    if as_json:
+        click.echo(json.dumps([{**asdict(one), "weight": one.weight.value} for one in found], indent=2))
+    else:
+        draw_findings(found, sys.stdout)
+    return exit_code(found)
+
+
+async def _check(config: Config, test_fencing: bool) -> tuple[Finding, ...]:
+    async with reaching(config) as remote:
+        facts = await look_at_all(remote, zeros=True)
+        tested = await _test_fencing(remote, facts) if test_fencing else ()
+        return (*tested, *findings(config.goal(Direction.UP), facts))
+
+
+async def _test_fencing(remote: Remote, facts: ClusterFacts) -> tuple[Finding, ...]:
+    """Every node's agent asked from every other node that can be seen; all at once."""
+    found: list[Finding] = []
+
+    async def ask(shooter: str, victim: str) -> None:
+        outcome = await remote.transport.run(Command(shooter, (FENCE_PATH, "--status", victim), Effect.READ, 60.0))
+        if isinstance(outcome, Exited) and outcome.code == 0:
+            return
+        words = (outcome.stderr or outcome.stdout).decode(errors="replace").strip() if isinstance(outcome, Exited) else str(outcome)
+        found.append(Finding(Weight.DANGER, shooter, f"it could not fence {victim}", words or "the agent said nothing",
+                             f"mend [node.{victim}.fence], its power device or the way to it, then test again"))
+
+    async with anyio.create_task_group() as group:
+        for node in facts.nodes:
+            for victim in remote.config.names:
+                if node.reachable and node.name != victim:
+                    group.start_soon(ask, node.name, victim)
+    return tuple(found)

@@ -1,0 +1,88 @@
+"""What a run tells of the machines it watches: every move, with the row that explains it, and how a resync gets on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import Enum
+from typing import Any
+
+import anyio
+
+from orchestrator.watch import Watch
+from states.facts import ClusterFacts
+from states.goal import Goal, Ledger, Wanted
+from states.machines import lawful
+from states.pair import Pair
+from states.progress import Progress
+from states.resource import classify
+from states.vocabulary import Layer, Resource
+
+
+class Narrator:
+    """Journals and narrates. `write` adds a record to the journal."""
+
+    def __init__(self, goal: Goal, watch: Watch, write: Callable[..., None]) -> None:
+        self._goal = goal
+        self._watch = watch
+        self._write = write
+        self._states: dict[str, Enum] = {}
+        self._known: dict[tuple[str, str], str] = {}
+        self.progress: dict[str, Progress] = {}
+
+    def observe(self, facts: ClusterFacts, ledger: Ledger) -> None:
+        """Tell every move of a machine, and say when its table does not know it."""
+        for wanted in self._goal.resources:
+            state = classify(Pair.of(facts, wanted, ledger))
+            half_seen = state is Resource.UNKNOWN and not all(facts.node(name).fresh for name in wanted.nodes)
+            if not half_seen:
+                self._tell(wanted.name, state)
+        for placed in self._goal.stack.layers if self._goal.stack is not None else ():
+            for name in placed.nodes:
+                node = facts.node(name)
+                if node.reachable and not (node.layer(placed.name).state is Layer.UNKNOWN and not node.fresh):
+                    self._tell(f"{placed.name} on {name}", node.layer(placed.name).state)
+
+        self._remember(facts)
+
+    def _remember(self, facts: ClusterFacts) -> None:
+        """The newest identifiers of every side are kept: a node that was away must not serve older data alone one day."""
+        for wanted in self._goal.resources:
+            for name in wanted.nodes:
+                found = facts.node(name).side(wanted.name).identifiers
+                if found is not None and facts.node(name).fresh and self._known.get((wanted.name, name)) != str(found):
+                    self._known[wanted.name, name] = str(found)
+                    self._write(kind="known", resource=wanted.name, node=name, identifiers=str(found))
+
+    def _tell(self, machine: str, state: Enum) -> None:
+        before = self._states.get(machine)
+        if state is before:
+            return
+        self._states[machine] = state
+        event = lawful(before, state) if before is not None else "seen"
+        self._write(kind="moved", resource=machine, **{"from": before.value if before else ""}, to=state.value, event=event or "",
+                    surprise=event is None)
+        self._watch.moved(machine, before, state, surprise=event is None)
+
+    def measure(self, facts: ClusterFacts, ledger: Ledger) -> frozenset[str]:
+        """Take in every resync's counters. Returns the resources where nothing was copied for too long."""
+        now: float = anyio.current_time()
+        stalled = set()
+        for wanted in self._goal.resources:
+            pair = Pair.of(facts, wanted, ledger)
+            if classify(pair) not in (Resource.SYNCING, Resource.SYNC_STALLED):
+                self.progress.pop(wanted.name, None)
+                continue
+            size = max((side.size or 0 for side in pair.sides), default=0)
+            progress = self.progress.get(wanted.name, Progress()).seen(now, _newest_count(facts, wanted), size)
+            self.progress[wanted.name] = progress
+            self._watch.progress(wanted.name, progress)
+            if progress.still_for(now) > wanted.stall_after:
+                stalled.add(wanted.name)
+        return frozenset(stalled)
+
+
+def _newest_count(facts: ClusterFacts, wanted: Wanted) -> int:
+    """KiB out of sync as the node that was seen last counts them: both count the same blocks, and only one is asked."""
+    nodes = [facts.node(name) for name in wanted.nodes]
+    known: list[tuple[float, Any]] = [(node.seen_at, node.side(wanted.name).out_of_sync) for node in nodes]
+    return int(max(((at, left) for at, left in known if left is not None), default=(0.0, 0))[1])

@@ -1,0 +1,146 @@
+"""What `check` says of a cluster before anything is done: hazards, drift and half-truths, each with evidence and remedy. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from enum import Enum
+
+from attrs import frozen
+
+from states.facts import ClusterFacts, Generation
+from states.goal import Goal, Kind, Ledger, Refused
+from states.pair import Pair
+from states.plan import plan
+from states.resource import classify
+from states.stacks import plain_samba
+from states.vocabulary import Layer, Resource
+
+
+class Weight(Enum):
+    """How bad a finding is; the exit code follows from the worst."""
+
+    DANGER = "danger"     # data can be lost or served wrongly
+    PROBLEM = "problem"   # `up` will not reach the goal
+    NOTE = "note"
+
+
+@frozen
+class Finding:
+    """One thing that was found."""
+
+    weight: Weight
+    where: str
+    what: str
+    evidence: str
+    remedy: str
+
+
+UNSEEN = "it cannot be seen"
+
+
+def findings(goal: Goal, facts: ClusterFacts) -> tuple[Finding, ...]:
+    """Everything there is to say, worst first."""
+    found = [finding for look in CHECKS for finding in look(goal, facts)]
+    order = list(Weight)
+    return tuple(sorted(found, key=lambda one: order.index(one.weight)))
+
+
+def _reachable(goal: Goal, facts: ClusterFacts) -> Iterator[Finding]:
+    for node in facts.nodes:
+        if not node.reachable:
+            yield Finding(Weight.PROBLEM, node.name, UNSEEN, node.why, "make it reachable; until then it counts as Primary and mounted")
+
+
+def _versions(goal: Goal, facts: ClusterFacts) -> Iterator[Finding]:
+    seen = {node.name: node.version for node in facts.nodes if node.reachable and node.generation is not Generation.UNKNOWN}
+    if len({version.split("-", maxsplit=1)[0] for version in seen.values()}) > 1:
+        words = ", ".join(f"{name} has {version}" for name, version in seen.items())
+        yield Finding(Weight.NOTE, "drbd", "the nodes run different versions of DRBD", words, "bring both to the same, one at a time")
+
+
+def _boot(goal: Goal, facts: ClusterFacts) -> Iterator[Finding]:
+    for node in facts.nodes:
+        fact = node.layer("boot")
+        if node.reachable and fact.state is Layer.DOWN:
+            yield Finding(Weight.DANGER, node.name, "parts of the stack start by themselves at boot, in an order of their own", fact.detail,
+                          "`orchestrate up` takes them out of the boot; or: systemctl disable ...")
+
+
+def _backing(goal: Goal, facts: ClusterFacts) -> Iterator[Finding]:
+    for wanted in goal.resources:
+        for node in wanted.nodes:
+            side = facts.node(node).side(wanted.name)
+            if side.holders and not side.attached:
+                mounted = any(holder.startswith("mount:") for holder in side.holders)
+                what = f"something has the backing disk of {wanted.name} behind DRBD's back"
+                yield Finding(Weight.DANGER, node, what, ", ".join(side.holders),
+                              "unmount it first: what was written there is on this node only" if mounted
+                              else "`orchestrate up` takes the volumes away and copies that side anew")
+            if side.touched:
+                yield Finding(Weight.DANGER, node, f"the backing disk of {wanted.name} was in use behind DRBD's back",
+                              "/var/lib/orchestrate/touched says so" + (", and it was mounted" if side.mounted_behind else ""),
+                              "that side is not UpToDate, whatever DRBD says: docs/hazards.md, `LVM under DRBD`")
+
+
+def _volumes(goal: Goal, facts: ClusterFacts) -> Iterator[Finding]:
+    for placed in goal.stack.layers if goal.stack is not None else ():
+        for node in placed.nodes:
+            fact = facts.node(node).layer(placed.name)
+            if fact.state in (Layer.FAILED, Layer.HUNG):
+                weight = Weight.DANGER if placed.spec.data else Weight.PROBLEM
+                what = f"{placed.name} is {fact.state.value}"
+                yield Finding(weight, node, what, fact.detail, "see `orchestrate plan` for what `up` makes of it")
+
+
+def _pairs(goal: Goal, facts: ClusterFacts) -> Iterator[Finding]:
+    bad = {Resource.SPLIT_BRAIN, Resource.DIVERGED, Resource.UNRELATED, Resource.SUSPECT, Resource.FROZEN}
+    for wanted in goal.resources:
+        pair = Pair.of(facts, wanted, Ledger())
+        state = classify(pair)
+        if state in bad:
+            yield Finding(Weight.DANGER, wanted.name, f"it is {state.value}", pair.prediction.why, "docs/split-brain.md")
+
+
+def _fencing(goal: Goal, facts: ClusterFacts) -> Iterator[Finding]:
+    stack = goal.stack
+    if stack is None:
+        for wanted in goal.resources:
+            if wanted.primaries == 2:
+                yield Finding(Weight.DANGER, wanted.name, "two Primaries and no fencing", _accepted(wanted.accept_no_fencing),
+                              "with a file system on it ([filesystem.NAME]) fencing can be configured")
+        return
+    if stack.fencing == "none":
+        what = "there is none: nodes that lose each other both go on writing"
+        yield Finding(Weight.DANGER, "fencing", what, _accepted(stack.accept_no_fencing),
+                      "give each node a [node.NAME.fence]")
+    if stack.fencing == "manual":
+        yield Finding(Weight.NOTE, "fencing", "a human is the fence: when the nodes lose each other both stop", "method = \"manual\"",
+                      "then: switch one off, and `orchestrate fence-ack NODE`")
+
+
+def _accepted(accepted: bool) -> str:
+    return "accepted in cluster.toml" if accepted else "and it is not accepted either: `up` will refuse"
+
+
+def _samba(goal: Goal, facts: ClusterFacts) -> Iterator[Finding]:
+    danger = plain_samba(goal.stack)
+    if danger:
+        yield Finding(Weight.DANGER, "samba", danger, '[samba] clustering = "plain"', 'clustering = "ctdb", or serve_on = ["ONE-NODE"]')
+
+
+def _way(goal: Goal, facts: ClusterFacts) -> Iterator[Finding]:
+    """What `up` itself would say."""
+    refused = plan(goal, facts).refused
+    if isinstance(refused, Refused) and refused.rule != "fresh-facts" and refused.kind is not Kind.UNREACHABLE:
+        yield Finding(Weight.PROBLEM, "up", f"it would refuse: {refused.what} (rule {refused.rule})", refused.evidence, refused.remedy)
+
+
+def exit_code(found: tuple[Finding, ...]) -> int:
+    """6 where a node was not seen, 3 where there is danger or a refusal, else 0."""
+    if any(one.what == UNSEEN for one in found):
+        return Kind.UNREACHABLE.value
+    return Kind.RULE.value if any(one.weight is not Weight.NOTE for one in found) else 0
+
+
+Check = Callable[[Goal, ClusterFacts], Iterator[Finding]]
+CHECKS: tuple[Check, ...] = (_reachable, _versions, _boot, _backing, _volumes, _pairs, _fencing, _samba, _way)
