@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
-from states import layer, node, resource
-from states.table import Row
-from states.vocabulary import By
+from states import layer, node, repair, resource
+from states.goal import Do
+from states.table import On, Row
+from states.vocabulary import By, Resource
 
-MACHINES: dict[str, tuple[Row, ...]] = {"resource": resource.TABLE, "layer": layer.TABLE, "node": node.TABLE}
+ALONE = tuple(Row(f"alone_{do.name.lower()}", source, target, By.US, do, On.ONE) for source, target, do in (
+    (Resource.DOWN, Resource.ATTACHED, Do.ATTACH), (Resource.ATTACHED, Resource.DEGRADED, Do.PROMOTE_ALONE),
+    (Resource.DEGRADED, Resource.ATTACHED, Do.DEMOTE), (Resource.ATTACHED, Resource.DOWN, Do.TAKE_DOWN),
+))
+"""The way of one side whose peer stays away (`states.alone`), in the pair's words: it is no table there, but a sequence."""
+MACHINES: dict[str, tuple[Row, ...]] = {
+    "resource": (*resource.TABLE, repair.RELEASE, repair.DISTRUST), "one side alone": ALONE, "layer": layer.TABLE, "node": node.TABLE,
+}
 
 
 def _rows(table: tuple[Row, ...], feared: bool) -> list[Row]:

@@ -44,7 +44,7 @@ class CorosyncSection:
 
     token: int = 3000
     port: int = 5405
-    fence_delay: float = 5.0
+    fence_delay: float = 10.0
 
 
 @frozen

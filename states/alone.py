@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from states.facts import ClusterFacts, Side
 from states.goal import Decision, Direction, Do, Goal, Kind, Ledger, Reached, Refused, Step, Steps, Waiting, Wanted
-from states.invariants import judge
-from states.resource import side_state
+from states.invariants import RULES, Asked, judge
+from states.resource import BOOT, side_state
 from states.stuck import WAY_OUT
-from states.vocabulary import DiskState, Resource, Role
+from states.vocabulary import DiskState, Layer, Resource, Role
 
 _BECAUSE = {
     Do.ATTACH: "identifiers and dirty blocks are read before anything is served",
@@ -22,6 +22,9 @@ _BECAUSE = {
 
 def decide_alone(goal: Goal, facts: ClusterFacts, ledger: Ledger, wanted: Wanted, moves: tuple[Step, ...]) -> Decision:
     """The next step of the side that is there, after its layers' `moves`; or why there is none."""
+    stale = _stale(goal, facts, ledger, wanted)
+    if stale is not None and not ledger.in_flight:
+        return stale
     unsent = tuple(step for step in moves if step.key not in ledger.in_flight)
     if moves:
         return Steps(unsent) if unsent else Waiting("answers", "steps are being carried out", None, wanted.name)
@@ -49,10 +52,43 @@ def decide_alone(goal: Goal, facts: ClusterFacts, ledger: Ledger, wanted: Wanted
     failed = dict(ledger.failed).get(step.key)
     if failed is not None:
         return Refused("step-failed", f"{do.value} {wanted.name} on {side.node}", failed, "mend what it says, then run again", Kind.FAILED)
+    return _judged(goal, facts, ledger, wanted, step) or Steps((step,))
+
+
+def last_good_copy(goal: Goal, facts: ClusterFacts, ledger: Ledger, wanted: Wanted) -> Refused | None:
+    """One node is to go down: asked before anything that stands on the resource is stopped there."""
+    for node in goal.acting(wanted.nodes, facts) if goal.only else ():
+        step = Step(Do.TAKE_DOWN, node, wanted.name)
+        found = RULES["never-stop-the-only-good"].check(Asked(facts, step, wanted, goal, ledger))
+        if found is not None:
+            return Refused("never-stop-the-only-good", f"down {wanted.name} on {node}", *found)
+    return None
+
+
+def _stale(goal: Goal, facts: ClusterFacts, ledger: Ledger, wanted: Wanted) -> Refused | None:
+    """Somebody's data is known to be newer: nothing is prepared, and what runs already passes for nothing."""
+    for node in goal.acting(wanted.nodes, facts) if goal.direction is Direction.UP else ():
+        if facts.node(node).side(wanted.name).identifiers is None:
+            continue  # asked again right before the promotion
+        asked = Asked(facts, Step(Do.ATTACH, node, wanted.name), wanted, goal, ledger)
+        found = RULES["no-start-alone-on-stale"].check(asked)
+        if found is not None:
+            return Refused("no-start-alone-on-stale", f"up {wanted.name} on {node}", *found)
+    return None
+
+
+def _judged(goal: Goal, facts: ClusterFacts, ledger: Ledger, wanted: Wanted, step: Step) -> Refused | None:
+    """A rule that the step would break, or a layer that it lacks."""
+    what = f"{step.do.value} {wanted.name} on {step.node}"
     violation = judge(facts, step, wanted, goal, ledger=ledger)
     if violation is not None:
-        return Refused(violation.rule, f"{do.value} {wanted.name} on {side.node}", violation.evidence, violation.remedy)
-    return Steps((step,))
+        return Refused(violation.rule, what, violation.evidence, violation.remedy)
+    layers = (facts.node(step.node).layer(name) for name in BOOT if name in wanted.layers)
+    lacking = next((fact for fact in layers if fact.state is not Layer.UP), None)
+    if step.do is not Do.ATTACH or lacking is None:
+        return None
+    return Refused("layer-needs-lower", what, f"{lacking.name} is {lacking.state.value}: {lacking.detail}",
+                   "look at that node, then run again", Kind.FAILED)
 
 
 def _unfit(goal: Goal, side: Side, wanted: Wanted) -> Refused | None:

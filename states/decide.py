@@ -10,7 +10,7 @@ from attrs import evolve
 
 from states import layer as layers
 from states import resource as resources
-from states.alone import decide_alone
+from states.alone import decide_alone, last_good_copy
 from states.facts import ClusterFacts, Generation, Side
 from states.goal import (
     Decision,
@@ -57,10 +57,16 @@ def decide(goal: Goal, facts: ClusterFacts, ledger: Ledger) -> Decision:
     if steps:
         allowed = one_destructive_a_node(steps, facts, ledger)
         return Steps(allowed) if allowed else others_end(steps, facts, ledger)
-    for kind in (Look, Waiting, Refused):
+    stops = [answer for answer in answers if isinstance(answer, Waiting) and answer.event == "stack_stops"]
+    noes = sorted((answer for answer in answers if isinstance(answer, Refused)), key=lambda one: one.rule == "layer-needs-lower")
+    if noes and stops and not ledger.in_flight:  # what the resources wait for is what is refused
+        return noes[0]
+    for kind in (Look, Waiting):
         for answer in answers:
             if isinstance(answer, kind):
                 return answer
+    if noes:
+        return noes[0]
     warnings = tuple(text for answer in answers if isinstance(answer, Reached) for text in answer.warnings)
     return Reached(warnings)
 
@@ -83,7 +89,8 @@ def _decide_resource(goal: Goal, facts: ClusterFacts, ledger: Ledger, wanted: Wa
         return Waiting("claim_ends", f"{claim.step} is still running on {name}", CLAIM_DEADLINE, wanted.name, (name,))
     standing_on = stack_stands_on(goal, facts, wanted) if goal.direction is Direction.DOWN else ""
     if standing_on:
-        return Waiting("stack_stops", standing_on, None, wanted.name, wanted.nodes)
+        last = last_good_copy(goal, facts, ledger, wanted)
+        return last or Waiting("stack_stops", standing_on, None, wanted.name, wanted.nodes)
     moves = _layer_steps(goal, facts, ledger, wanted) if goal.direction is Direction.UP else ()
     for step in moves:
         failed = _failed(ledger, step)

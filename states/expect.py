@@ -116,14 +116,32 @@ def after_step(facts: ClusterFacts, step: Step, wanted: Wanted | None, stack: St
     node = facts.node(step.node)
     if step.do in (Do.START_LAYER, Do.STOP_LAYER):
         state = Layer.UP if step.do is Do.START_LAYER else Layer.DOWN
-        return facts.replace(node.with_layer(LayerFact(step.layer, state, "as expected")))
+        facts = _file_system(facts, step)
+        return facts.replace(facts.node(step.node).with_layer(LayerFact(step.layer, state, "as expected")))
     if wanted is None:
         raise ValueError(f"{step.key}: no resource is wanted for it")
     if step.do in (Do.PROMOTE, Do.PROMOTE_ALONE, Do.FORCE_PRIMARY) and stack is not None:
         node = _readable(node, step, stack)
+    if step.do is Do.RELEASE and stack is not None:
+        for placed in stack.layers:
+            if placed.resource == step.resource and placed.spec.name == "active":
+                node = node.with_layer(LayerFact(placed.name, Layer.DOWN, "as expected"))
     peer_node = facts.node(next(name for name in wanted.nodes if name != step.node))
     side, peer = EFFECTS[step.do](node.side(wanted.name), peer_node.side(wanted.name), wanted)
     return facts.replace(node.with_side(wanted.name, side)).replace(peer_node.with_side(wanted.name, peer))
+
+
+def _file_system(facts: ClusterFacts, step: Step) -> ClusterFacts:
+    """A new volume is blank, for everybody; one that was there is expected to hold its file system, and can be read once active."""
+    kind, _, name = step.layer.partition(" ")
+    seen = {"lv": Layer.DOWN, "active": Layer.UP}.get(kind)
+    layer = f"gfs2 {name}"
+    if seen is None or step.do is not Do.START_LAYER or any(node.layer(layer).state is Layer.DOWN for node in facts.nodes):
+        return facts
+    for node in facts.nodes if seen is Layer.DOWN else (facts.node(step.node),):
+        if layer in {fact.name for fact in node.layers} and node.layer(layer).state is Layer.UNKNOWN:
+            facts = facts.replace(node.with_layer(LayerFact(layer, seen, "expected")))
+    return facts
 
 
 def _readable(node: NodeFacts, step: Step, stack: Stack) -> NodeFacts:

@@ -167,7 +167,9 @@ def _backing_touched(asked: Asked) -> tuple[str, str] | None:
 
 
 def _only_unused_volumes(asked: Asked) -> tuple[str, str] | None:
-    return None if releasable(asked.side) and not asked.side.attached else _no_lvm_under_drbd(asked)
+    if asked.side.attached:
+        return "DRBD has the disk", "look again: orchestrate status"
+    return None if releasable(asked.side) else _no_lvm_under_drbd(asked)
 
 
 def _peer_has_all(asked: Asked) -> tuple[str, str] | None:
@@ -248,10 +250,13 @@ def _dual_primary_gate(asked: Asked) -> tuple[str, str] | None:
 
 
 def _unknown_is_not_down(asked: Asked) -> tuple[str, str] | None:
+    gone = asked.goal.gone(asked.facts)
     for name in asked.wanted.nodes:
-        if not asked.facts.node(name).reachable:
+        if not asked.facts.node(name).reachable and name not in gone:
             seen = f"{name} could not be seen: {asked.facts.node(name).why}"
             return seen, f"make {name} reachable; it counts as Primary until it is fenced"
+    if asked.peer.node in gone:
+        return None
     return None if asked.peer.role is not Role.UNKNOWN else (f"the role of {asked.peer.node} is unknown", "look again: orchestrate status")
 
 
@@ -263,21 +268,28 @@ def _stop_from_top(asked: Asked) -> tuple[str, str] | None:
 def _no_start_alone_on_stale(asked: Asked) -> tuple[str, str] | None:
     """Alone means: the data served is the newest that anybody knows of. DRBD itself only knows what this side last heard."""
     side = asked.side
-    if side.disk not in (DiskState.UP_TO_DATE, DiskState.CONSISTENT):
+    if asked.step.do is Do.PROMOTE_ALONE and side.disk not in (DiskState.UP_TO_DATE, DiskState.CONSISTENT):
         return f"its disk is {side.disk.value}", "start the node with the good data"
     if side.identifiers is None:
         return "its identifiers are not known", "look again: orchestrate status"
-    for resource, node, known in asked.ledger.newest:
-        if resource == asked.wanted.name and node != side.node and newer(known, side.identifiers):
-            return (f"{node} was seen with newer data: {known}, this side has {side.identifiers}",
-                    f"start {node} instead; if its data is lost for good, see docs/split-brain.md")
+    stale = stale_words(asked.ledger, asked.wanted.name, side)
+    return None if stale is None else (stale, START_THE_OTHER)
+
+
+START_THE_OTHER = "start the node with the newer data; if that is lost for good, see docs/split-brain.md"
+
+
+def stale_words(ledger: Ledger, resource: str, side: Side) -> str | None:
+    """Which record of any side says that this one's data is not the newest; None where every record is part of its past."""
+    for name, node, known in ledger.newest:
+        if name == resource and side.identifiers is not None and not known.just_created and not descends(side.identifiers, known):
+            return f"{node} was seen with {known}, which is not in the past of this side's {side.identifiers}"
     return None
 
 
-def newer(one: Identifiers, other: Identifiers) -> bool:
-    """The first side's data came after the second's: the second's current identifier is in the first's past."""
-    past = (one.bitmap, *one.history)
-    return not same(one.current, other.current) and any(same(other.current, old) for old in past if old)
+def descends(own: Identifiers, known: Identifiers) -> bool:
+    """The data is the same as what was known, or came after it."""
+    return any(same(known.current, one) for one in (own.current, own.bitmap, *own.history))
 
 
 def _not_the_last_good_copy(asked: Asked) -> tuple[str, str] | None:

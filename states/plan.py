@@ -32,6 +32,7 @@ class Item:
     because: str
     needs: tuple[str, ...]
     step: Step | None = None
+    waiting: Waiting | None = None
 
 
 @frozen
@@ -115,6 +116,11 @@ def _stack_needs(step: Step, items: list[Item], goal: Goal) -> tuple[str, ...]:
     names = set(placed.needs) if step.do is Do.START_LAYER else {one.name for one in goal.stack.above(placed.name)}
     found = [item.key for item in items if item.step is not None and item.step.resource == "" and item.step.layer in names
              and (item.node == step.node or goal.stack.placed(item.step.layer).spec.once)]
+    if step.do is Do.START_LAYER:  # what ran too early was stopped first; a copy needs what is copied
+        early = {step.layer, *(one.name for one in goal.stack.above(placed.name))}
+        found += [item.key for item in items if item.step is not None and item.node == step.node
+                  and item.step.do is Do.STOP_LAYER and item.step.layer in early]
+        found += [item.key for item in items if placed.spec.copied and item.step is not None and item.step.layer == step.layer]
     roles = [item.key for item in items if item.resource == placed.resource and placed.spec.data and item.node in (step.node, "")]
     if step.do is Do.STOP_LAYER and carries_role(goal.stack, placed):
         roles = [item.key for item in items if item.step is not None and item.step.do is Do.DEMOTE and item.node == step.node]
@@ -157,7 +163,12 @@ def _last(items: list[Item], resource: str, nodes: tuple[str, ...]) -> tuple[str
 def _awaited(waiting: Waiting, items: list[Item]) -> Item:
     what = f"wait: {waiting.event.replace('_', ' ')}" + (f", at most {waiting.deadline:.0f} s" if waiting.deadline else "")
     found = _last(items, waiting.resource, waiting.nodes)
-    return Item(f"{waiting.event}:{waiting.resource}", what, "", waiting.resource, waiting.why, found)
+    if waiting.layer:
+        what = f"wait: {waiting.layer} {waiting.event.replace('_', ' ')}"
+    key = f"{waiting.event}:{waiting.resource}"
+    if waiting.layer or waiting.event == "claim_ends":  # there may be one for each node
+        key = ":".join((waiting.event, waiting.resource or waiting.layer.replace(" ", "-"), *waiting.nodes))
+    return Item(key, what, "", waiting.resource or "stack", waiting.why, found, waiting=waiting)
 
 
 def describe(step: Step) -> str:

@@ -33,17 +33,13 @@ def decide_stack(goal: Goal, facts: ClusterFacts, ledger: Ledger) -> Decision:
 def layer_state(stack: Stack, facts: ClusterFacts, placed: Placed, node: str) -> LayerFact:
     """One layer on one node; what is made once for all is Up everywhere when it is seen anywhere.
 
-    Unless this node's own look, which must then be the newer one, shows something else under that name.
+    Unless this node's own look shows something else under that name, as a volume group on a foreign disk.
     """
     own = facts.node(node).layer(placed.name)
-    if not placed.spec.once:
+    if not placed.spec.once or own.state is Layer.FAILED:
         return own
-    for other in placed.nodes:
-        fact = facts.node(other).layer(placed.name)
-        newer = facts.node(node).fresh and facts.node(node).seen_at >= facts.node(other).seen_at
-        if fact.state is Layer.UP and not (own.state is Layer.FAILED and newer):
-            return fact
-    return own
+    seen = (facts.node(other).layer(placed.name) for other in placed.nodes)
+    return next((fact for fact in seen if fact.state is Layer.UP), own)
 
 
 def side_serves(goal: Goal, facts: ClusterFacts, placed: Placed, node: str) -> bool:
@@ -162,11 +158,16 @@ class _Way:
 
     def _early(self, placed: Placed, node: str) -> str:
         """What a running layer needs and has not, in words: a boot script or a hand started it out of order."""
-        if not placed.spec.stop:
+        if not placed.spec.stop or self._in_use(node):
             return ""
         below = [need for need in self.stack.below(placed.name) if not need.spec.once and not need.spec.file]  # who runs has read his files
         states = [(need.name, self.facts.node(node).layer(need.name).state) for need in below]
         return ", ".join(f"{name} is {state.value}" for name, state in states if state in (Layer.DOWN, Layer.FAILED))
+
+    def _in_use(self, node: str) -> bool:
+        """A file system is mounted there, or may be: nothing is taken away from who is served."""
+        mounts = [placed for placed in self.stack.layers if placed.spec.name == "mount" and node in placed.nodes]
+        return any(not is_down(self.facts.node(node).layer(placed.name)) for placed in mounts)
 
     def _ready(self, placed: Placed, node: str) -> bool:
         """What it needs on this node is there; what is made once is made by the first node that can."""
@@ -256,7 +257,8 @@ class _Way:
             return f"{placed.resource} there is {side.role.value} and {side.disk.value}"
         lower = (self.stack.placed(need) for need in placed.needs)
         facts = [(need.name, layer_state(self.stack, self.facts, need, node)) for need in lower]
-        return ", ".join(f"{name} is {fact.state.value}: {fact.detail}" for name, fact in facts if fact.state is not Layer.UP)
+        words = ", ".join(f"{name} is {fact.state.value}: {fact.detail}" for name, fact in facts if fact.state is not Layer.UP)
+        return words or f"it is to be started anew ({self.facts.node(node).layer(placed.name).detail}), and something stands on it"
 
 
 WAY_OUT: dict[Layer, tuple[str, str]] = {

@@ -147,8 +147,8 @@ def _same_key(asked: LayerAsked) -> Found:
 
 def _fencing_configured(asked: LayerAsked) -> Found:
     """Locks shared by two nodes need a way to make sure that a lost one writes no more."""
-    if asked.step.layer != "dlm" or asked.stack.fencing != "none" or asked.stack.accept_no_fencing:
-        return None
+    if asked.placed.spec.volume or asked.stack.fencing != "none" or asked.stack.accept_no_fencing:
+        return None  # nothing of the cluster is started, then; so the layers on the data are never asked
     return ("no fencing is configured: when the nodes lose each other, both go on writing",
             "give each node a [node.NAME.fence], or write accept_no_fencing = true")
 
@@ -199,11 +199,11 @@ class LayerRule:
 START, STOP = Do.START_LAYER, Do.STOP_LAYER
 LAYER_RULES: tuple[LayerRule, ...] = (
     LayerRule("config-drift",        START, _config_drift),
+    LayerRule("no-quorum-no-locks",  START, _no_quorum_no_locks),
     LayerRule("layer-needs-lower",   START, _needs_lower),
     LayerRule("layer-needs-lower",   START, _own_side_serves),
     LayerRule("no-lvm-under-drbd",   START, _no_lvm_under_drbd),
     LayerRule("backing-touched",     START, _backing_touched),
-    LayerRule("no-quorum-no-locks",  START, _no_quorum_no_locks),
     LayerRule("stop-from-top",       START, _nothing_above),
     LayerRule("layer-hung",          START, _nothing_hangs_above),
     LayerRule("same-key",            START, _same_key),

@@ -15,7 +15,7 @@ WAY_OUT: dict[Resource, tuple[str, str]] = {
     S.DIVERGED: ("look-before-connect", "nothing was connected; see docs/split-brain.md, `diverged`"),
     S.UNRELATED: ("look-before-connect", "these two devices never belonged together: check `disk` in cluster.toml; nothing was connected"),
     S.SUSPECT: ("suspect-is-not-healthy", "run `drbdadm verify`, and treat the newer side as the only good one until it is mended: docs/split-brain.md"),
-    S.FROZEN: ("no-steps-while-frozen", "find out what froze IO (fencing, quorum) and resume it; nothing was sent"),
+    S.FROZEN: ("no-steps-while-frozen", "IO waits until the other node is known to be off: `orchestrate fence NODE`, or switch it off and `orchestrate fence-ack NODE`; nothing was sent"),
     S.STAND_ALONE: ("connect-refused", "mend what the kernel says, then run again"),
     S.UNKNOWN: ("unknown-is-not-down", "look at the node that could not be read: orchestrate status"),
     S.DEGRADED: ("unknown-is-not-down", "bring the other node back; nothing was sent"),

@@ -74,8 +74,9 @@ async def _acknowledge(config: Config, victim: str) -> list[str]:
     """Tell every node that can be reached. Raises RefusedError while the victim still answers."""
     async with reaching(config, compare=False) as remote:
         facts = await look_at_all(remote)
-        if _answers(facts, victim):
-            raise RefusedError(Refused("unknown-is-not-down", f"fence-ack {victim}", f"{victim} answers: it is not off",
+        alive = _alive(facts, victim)
+        if alive:
+            raise RefusedError(Refused("unknown-is-not-down", f"fence-ack {victim}", f"it is not off: {alive}",
                                        f"switch it off first: orchestrate fence {victim}"))
         told = []
         for node in facts.nodes:
@@ -90,10 +91,16 @@ async def _acknowledge(config: Config, victim: str) -> list[str]:
         return told
 
 
-def _answers(facts: ClusterFacts, victim: str) -> bool:
-    """It was reached, or something at its address spoke: only silence may mean that it is off."""
+def _alive(facts: ClusterFacts, victim: str) -> str:
+    """What shows that it runs: it was reached, or its DRBD talks to another node. Only silence on every way may mean "off"."""
     node = facts.node(victim)
-    return node.reachable or "hangs" in node.why
+    if node.reachable or "hangs" in node.why:
+        return f"{victim} answers"
+    for other in facts.nodes:
+        for resource, side in other.sides:
+            if other.name != victim and side.connected:
+                return f"{resource} on {other.name} is connected to it"
+    return ""
 
 
 async def _far(remote: Remote, node: str, word: str, victim: str, limit: float) -> tuple[int, str]:

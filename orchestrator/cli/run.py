@@ -42,13 +42,14 @@ def up(obj: dict[str, Path | None], apply_config: bool, degraded: bool, as_json:
 
 @click.command()
 @click.option("--node", "only", help="Only this node; the other goes on serving.")
+@click.option("--degraded", is_flag=True, help="Do without a node that is known to be off (fence, fence-ack).")
 @click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON.")
 @click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors.")
 @click.pass_obj
-def down(obj: dict[str, Path | None], only: str | None, as_json: bool, quiet: bool) -> int:
+def down(obj: dict[str, Path | None], only: str | None, degraded: bool, as_json: bool, quiet: bool) -> int:
     """Take everything down, in the reverse order: the shares first, both sides Secondary before either is away."""
     config = read_config(obj)
-    goal = config.goal(Direction.DOWN, only=_one(config, only))
+    goal = config.goal(Direction.DOWN, only=_one(config, only), degraded=degraded)
     with _open(obj, config, quiet=quiet) as (journal, screen):
         outcome = _go(config, goal, journal, screen)
     _tell(config, *outcome, as_json=as_json, quiet=quiet)

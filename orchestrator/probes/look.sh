@@ -69,10 +69,7 @@ look_disk() { # DISK MINOR ZEROS ATTACHED NAME
 	for holder in "$sys"/holders/*; do
 		[ -e "$holder" ] && [ "${holder##*/}" != "drbd$2" ] || continue
 		held "$4" "$5" "${holder##*/}"
-		[ -r "$holder/dev" ] && read -r number <"$holder/dev" || continue
-		while read -r _ _ on _ where _; do
-			[ "$on" = "$number" ] && held "$4" "$5" "mount:$where"
-		done </proc/self/mountinfo
+		mounted_on "${holder##*/}" "$4" "$5"
 	done
 	while read -r what where _; do
 		case $what in "$disk"|"$1") held "$4" "$5" "mount:$where" ;; esac
@@ -89,6 +86,16 @@ look_disk() { # DISK MINOR ZEROS ATTACHED NAME
 	1) printf '\nmetadata missing\n' ;; # drbdmeta: "No valid meta data found"; 20: it could not be read
 	esac
 	[ "$3" = - ] || look_contents "$disk" "$3" "$sys"
+}
+
+mounted_on() { # NAME ATTACHED RESOURCE: mounts of this device, and of what stands on it
+	[ -r "/sys/class/block/$1/dev" ] && read -r number <"/sys/class/block/$1/dev" || return 0
+	while read -r _ _ on _ where _; do
+		[ "$on" = "$number" ] && held "$2" "$3" "mount:$where"
+	done </proc/self/mountinfo
+	for upper in "/sys/class/block/$1"/holders/*; do
+		[ -e "$upper" ] && mounted_on "${upper##*/}" "$2" "$3"
+	done
 }
 
 held() { # ATTACHED NAME HOLDER: said, and kept on the node if DRBD does not have the disk: its data may have changed unseen

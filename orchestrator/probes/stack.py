@@ -24,11 +24,12 @@ UP, DOWN, FAILED, HUNG, STARTING, UNKNOWN = Layer.UP, Layer.DOWN, Layer.FAILED, 
 
 @frozen
 class ExpectedFile:
-    """A file as it is to be. `secret`: no line of it is shown."""
+    """A file as it is to be. `secret`: no line of it is shown. `ours`: what differs is an older one of ours."""
 
     path: str
     text: str = field(repr=False)
     secret: bool = False
+    ours: bool = False
 
 
 @frozen
@@ -98,13 +99,13 @@ def _files(sections: Sections, expected: ExpectedStack) -> Fact:
         text = sections.get(f"at {file.path}")
         if text is None:
             return UNKNOWN, "not seen"
-        if of_the_package(file.path, text):
+        if of_the_package(file.path, text) or (file.ours and text.strip() != file.text.strip()):
             absent.append(file.path)
         elif text.strip() != file.text.strip():
             differ.append(f"{file.path}: {'it differs' if file.secret else difference(text, file.text)}")
     if differ:
         return FAILED, "; ".join(differ)
-    return (DOWN, f"missing: {' '.join(absent)}") if absent else (UP, "as cluster.toml says")
+    return (DOWN, f"missing or older: {' '.join(absent)}") if absent else (UP, "as cluster.toml says")
 
 
 def of_the_package(path: str, text: str) -> bool:

@@ -45,6 +45,13 @@ release_locks() { # what waits for this node's fencing waits no more; nothing wa
 shoot() { # STAMP: the other path may be at it: who comes second takes over what came out
 	exec 9>"$RUN/fence.$name.lock"
 	flock 9
+	shoot_once "$1"
+	set -- $?
+	exec 9>&- # a caller that tries again must not keep the other path out
+	return "$1"
+}
+
+shoot_once() { # STAMP
 	off_since "$1" && return 0
 	agent_says "$action" || { told "$name: $agent $action failed: $(tail -n 1 "$RUN/agent.$name")"; return 1; }
 	is_off "$agent $action"

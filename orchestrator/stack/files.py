@@ -31,12 +31,14 @@ PACKAGES: dict[str, tuple[str, str]] = {
 
 @frozen
 class NodeFile:
-    """A file as a node is to have it. `mode` as chmod takes it; `secret`: its lines are never shown."""
+    """A file as a node is to have it. `mode` as chmod takes it; `secret`: its lines are never shown. `ours`: a program of this
+    package, which a newer one replaces without asking."""
 
     path: str
     text: str = field(repr=False)  # with a password in it, some of them
     mode: str = "0644"
     secret: bool = False
+    ours: bool = False
 
 
 @cache
@@ -112,4 +114,4 @@ def _fence_files(config: Config) -> list[NodeFile]:
         lines.append(f"{number} {name} {fence.method} {fence.agent or '-'} {fence.action} {fence.timeout:g} {delay:g}\n")
         options = "".join(f"{key}={value}\n" for key, value in fence.options.items())
         found.append(NodeFile(f"/etc/orchestrate/fence/{name}", options, "0600", secret=True))
-    return [NodeFile(FENCE_PATH, FENCE_SCRIPT, "0755"), NodeFile("/etc/orchestrate/fence/nodes", "".join(lines)), *found]
+    return [NodeFile(FENCE_PATH, FENCE_SCRIPT, "0755", ours=True), NodeFile("/etc/orchestrate/fence/nodes", "".join(lines)), *found]

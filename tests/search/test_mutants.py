@@ -79,5 +79,6 @@ def test_rules_of_the_stack_are_given_back() -> None:
 
 
 def test_a_rule_that_is_not_there_cannot_be_taken_away() -> None:
-    with pytest.raises(KeyError, match="no such rule"), without_stack(StackMutant("stack-down", "pulled-away", layer_rules=("no such rule",))):
+    mutant = StackMutant("stack-down", "pulled-away", layer_rules=("no such rule",))
+    with pytest.raises(KeyError, match="no such rule"), without_stack(mutant):
         pass

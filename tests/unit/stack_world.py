@@ -14,10 +14,10 @@ from orchestrator.probes.stack import ExpectedStack
 from orchestrator.stack.steps import look_calls
 from tests.unit.captures import CAPTURES
 
-TOOLS = {"dlm_tool status": "dlm_status", "dlm_tool ls": "dlm_ls", "corosync-quorumtool -s": "quorumtool", "ctdb status": "ctdb_status"}
+TOOLS = {"dlm_tool status": "dlm_status", "dlm_tool ls": "dlm_ls", "corosync-quorumtool -s": "quorumtool", "ctdb nodestatus": "ctdb_status"}
 """What the script calls, and the captured output of it."""
-MOVED = ("/sys/", "/proc/", "/run/corosync", "/run/orchestrate", "/etc/corosync", "/etc/lvm", "/etc/dlm", "/etc/samba", "/etc/orchestrate",
-         "/usr/local/sbin", "/dev/drbd", "/dev/ubdb", "/dev/$2", "/opt/")
+MOVED = ("/sys/", "/proc/", "/run/corosync", "/run/orchestrate", "/etc/ctdb", "/etc/corosync", "/etc/lvm", "/etc/dlm", "/etc/samba",
+         "/etc/orchestrate", "/usr/local/sbin", "/dev/drbd", "/dev/ubdb", "/dev/$2", "/opt/")
 """Paths of a node that are below `root` here."""
 SYSTEM = ("base64", "cat", "cmp", "dd", "grep", "sed", "tail", "timeout", "tr")
 """Of this machine's own programs, nothing else is there."""

@@ -9,10 +9,12 @@ import pytest
 from attrs import evolve
 
 from fixtures.situations import HEALTHY, NAMES, WANTED, pair, situations
+from fixtures.situations.stacked import read_stack, with_stack
 from states import invariants
 from states.decide import decide
-from states.facts import ClusterFacts, LayerFact
+from states.facts import ClusterFacts, LayerFact, NodeFacts
 from states.goal import Direction, Do, Goal, Ledger, Step, Steps
+from states.identifiers import Flag, Identifiers
 from states.invariants import RULES, Rule, judge
 from states.plan import plan
 from states.stacks import PROFILES, LayerSpec
@@ -50,6 +52,12 @@ ZEROS = both(NEW, contents=Contents.ZEROS)
 DISCARDING = evolve(WANTED, net=tuple(sorted({**dict(WANTED.net), "after-sb-0pri": "discard-zero-changes"}.items())))
 OTHERS_SAY_NO = tuple(sorted({**dict(WANTED.net), "allow-two-primaries": "no"}.items()))
 
+STACK = read_stack({}, NAMES)
+HELD_BY_ONE, TOUCHED = changed(DOWN, {"holders": ("dm-0",)}), changed(DOWN, {"touched": True})
+ALONE = changed(ATTACHED.replace(evolve(ATTACHED.node(ONE), off=(OTHER,))).replace(NodeFacts(OTHER, Node.UNREACHABLE, why="no route")))
+"""One side with its disk up, and its peer is known to be off."""
+NO_FLAGS = evolve(HEALTHY.identifiers or Identifiers(0, 0, (0, 0), frozenset()), flags=frozenset({Flag.CONSISTENT}))
+
 PASSES: tuple[tuple[str, ClusterFacts, Step], ...] = (
     ("no-create-md", BLANK, Step(Do.CREATE_METADATA, ONE, "r0")),
     ("no-create-md", changed(BLANK, {"contents": Contents.ZEROS}), Step(Do.CREATE_METADATA, ONE, "r0")),
@@ -65,6 +73,12 @@ PASSES: tuple[tuple[str, ClusterFacts, Step], ...] = (
     ("promote-up-to-date", READY, Step(Do.PROMOTE, ONE, "r0")),
     ("dual-primary-gate", SERVED, Step(Do.PROMOTE, OTHER, "r0")),
     ("unknown-is-not-down", READY, Step(Do.PROMOTE, ONE, "r0")),
+    ("only-unused-volumes", HELD_BY_ONE, Step(Do.RELEASE, ONE, "r0")),
+    ("peer-has-all", TOUCHED, Step(Do.DISTRUST, ONE, "r0")),
+    ("no-start-alone-on-stale", ALONE, Step(Do.PROMOTE_ALONE, ONE, "r0")),
+    ("alone-needs-fenced-peer", ALONE, Step(Do.PROMOTE_ALONE, ONE, "r0")),
+    ("never-stop-the-only-good", pair(), Step(Do.DEMOTE, ONE, "r0")),
+    ("stop-from-top", pair(), Step(Do.DEMOTE, ONE, "r0")),
 )
 
 REFUSES: tuple[tuple[str, ClusterFacts, Do, str, str, str], ...] = (
@@ -97,11 +111,30 @@ REFUSES: tuple[tuple[str, ClusterFacts, Do, str, str, str], ...] = (
     ("dual-primary-gate", changed(SERVED, {"running": ()}), Do.PROMOTE, OTHER, "'not set'", "two Primaries need"),
     ("unknown-is-not-down", away(READY), Do.PROMOTE, ONE, f"{OTHER} could not be seen: no route", "until it is fenced"),
     ("unknown-is-not-down", away(ATTACHED), Do.CONNECT, ONE, f"{OTHER} could not be seen", "make"),
+    ("only-unused-volumes", changed(DOWN, {"holders": ("dm-0", "mount:/opt")}), Do.RELEASE, ONE, "mount:/opt", "umount"),
+    ("peer-has-all", changed(TOUCHED, {"mounted_behind": True}), Do.DISTRUST, ONE, "was mounted behind DRBD's back", "docs/hazards.md"),
+    ("peer-has-all", both(DOWN, touched=True), Do.DISTRUST, ONE, f"backing disk of {OTHER} was in use, too", "docs/hazards.md"),
+    ("peer-has-all", changed(TOUCHED, None, {"holders": ("dm-0",)}), Do.DISTRUST, ONE, f"backing disk of {OTHER}", "docs/hazards.md"),
+    ("peer-has-all", changed(TOUCHED, None, {"identifiers": None}), Do.DISTRUST, ONE, "not known", "docs/hazards.md"),
+    ("peer-has-all", changed(TOUCHED, None, {"identifiers": NO_FLAGS}), Do.DISTRUST, ONE, f"{OTHER} was not UpToDate", "docs/hazards.md"),
+    ("no-start-alone-on-stale", changed(ALONE, {"disk": DiskState.OUTDATED}), Do.PROMOTE_ALONE, ONE, "Outdated", "good data"),
+    ("no-start-alone-on-stale", changed(ALONE, {"identifiers": None}), Do.PROMOTE_ALONE, ONE, "identifiers are not known", "look again"),
+    ("alone-needs-fenced-peer", pair(), Do.PROMOTE_ALONE, ONE, f"{OTHER} is not known to be off", f"fence {OTHER}"),
+    ("alone-needs-fenced-peer", away(ATTACHED), Do.PROMOTE_ALONE, ONE, f"{OTHER} is not known to be off", f"fence-ack {OTHER}"),
 )
 
 
 def goal(apply: bool = False) -> Goal:
     return Goal(Direction.UP, (WANTED,), apply)
+
+
+DEGRADED = Goal(Direction.UP, (WANTED,), degraded=True)
+ONLY = Goal(Direction.DOWN, (WANTED,), only=frozenset({ONE}))
+DOWN_ALL = Goal(Direction.DOWN, (WANTED,), stack=STACK)
+GOALS = {
+    # what is asked for, where the rule is about that
+    "no-start-alone-on-stale": DEGRADED, "alone-needs-fenced-peer": DEGRADED, "never-stop-the-only-good": ONLY, "stop-from-top": goal(),
+}
 
 
 def test_every_rule_is_asked_about_here() -> None:
@@ -111,7 +144,7 @@ def test_every_rule_is_asked_about_here() -> None:
 
 @pytest.mark.parametrize(("rule", "seen", "step"), PASSES, ids=[f"{name}-{n}" for n, (name, *_) in enumerate(PASSES)])
 def test_it_lets_pass(rule: str, seen: ClusterFacts, step: Step) -> None:
-    assert judge(seen, step, WANTED, goal(), (rule,)) is None
+    assert judge(seen, step, WANTED, GOALS.get(rule, goal()), (rule,)) is None
 
 
 @pytest.mark.parametrize(("rule", "seen", "do", "node", "evidence", "remedy"), REFUSES, ids=[f"{row[0]}-{n}" for n, row in enumerate(REFUSES)])
@@ -121,6 +154,45 @@ def test_it_refuses(rule: str, seen: ClusterFacts, do: Do, node: str, evidence: 
     assert evidence in found[0]
     assert remedy in found[1]
     assert judge(seen, Step(do, node, "r0"), WANTED, goal()) is not None
+
+
+NEWER = Identifiers.parse("1111111111111110:AD70FACD89AF3BA6:EEB9DBC2BDF44AB2:0000000000000004:1:1:0:1:0:0:0")
+
+
+@pytest.mark.parametrize(("resource", "node", "refused"), [("r0", OTHER, True), ("r0", ONE, True), ("r1", OTHER, False)])
+def test_a_side_is_not_served_alone_when_newer_data_were_seen_anywhere(resource: str, node: str, refused: bool) -> None:
+    found = judge(ALONE, Step(Do.PROMOTE_ALONE, ONE, "r0"), WANTED, DEGRADED, ledger=Ledger(newest=((resource, node, NEWER),)))
+    assert (found is not None) == refused
+    assert found is None or (found.rule, f"{node} was seen with {NEWER}" in found.evidence) == ("no-start-alone-on-stale", True)
+
+
+def test_that_a_node_is_off_has_to_be_allowed_for() -> None:
+    found = judge(ALONE, Step(Do.PROMOTE_ALONE, ONE, "r0"), WANTED, goal())
+    assert found is not None
+    assert found.rule == "alone-needs-fenced-peer"
+
+
+@pytest.mark.parametrize(("seen", "asked", "refused"), [
+    (changed(pair(), None, {"disk": DiskState.INCONSISTENT}), ONLY, True),
+    (changed(pair(), None, {"disk": DiskState.UNKNOWN}), ONLY, True),
+    (changed(pair(), {"disk": DiskState.INCONSISTENT}, {"disk": DiskState.INCONSISTENT}), ONLY, False),
+    (changed(pair(), None, {"disk": DiskState.INCONSISTENT}), Goal(Direction.DOWN, (WANTED,)), False),
+])
+@pytest.mark.parametrize("do", [Do.DEMOTE, Do.TAKE_DOWN])
+def test_the_only_good_copy_is_not_taken_down_by_itself(seen: ClusterFacts, asked: Goal, refused: bool, do: Do) -> None:
+    found = RULES["never-stop-the-only-good"].check(invariants.Asked(seen, Step(do, ONE, "r0"), WANTED, asked))
+    assert (found is not None) == refused
+    assert found is None or f"{ONE} has the only good copy" in found[0]
+
+
+@pytest.mark.parametrize(("stands", "refused"), [("lvmlockd", False), ("lockspace opt", True), ("samba", True)])
+def test_nothing_is_taken_from_under_the_stack(stands: str, refused: bool) -> None:
+    seen = pair()
+    for node in seen.nodes:
+        seen = seen.replace(with_stack(node, STACK, stands))
+    found = judge(seen, Step(Do.DEMOTE, ONE, "r0"), WANTED, DOWN_ALL)
+    assert (found is not None) == refused
+    assert found is None or (found.rule, "has to be Down first" in found.remedy) == ("stop-from-top", True)
 
 
 @pytest.mark.parametrize(("do", "seen"), [(Do.CONNECT, ATTACHED), (Do.ATTACH, DOWN)])

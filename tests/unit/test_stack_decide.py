@@ -153,8 +153,6 @@ def test_what_is_made_once_is_up_where_anybody_sees_it(config: Config) -> None:
     assert layer_state(stack, seen, stack.placed("vg opt"), OTHER) == LayerFact("vg opt", L.UP, "vg0")
     held = with_layer(seen, "vg opt", L.FAILED, "holds ext4", (OTHER,))
     assert layer_state(stack, held, stack.placed("vg opt"), OTHER).state is L.FAILED
-    older = held.replace(evolve(held.node(OTHER), seen_at=1.0))
-    assert layer_state(stack, older, stack.placed("vg opt"), OTHER).state is L.UP
 
 
 def test_the_key_is_made_once_and_copied(config: Config) -> None:
@@ -197,8 +195,8 @@ def test_what_a_boot_script_started_too_early_is_stopped_from_the_top(config: Co
 def test_corosync_with_older_files_is_started_anew_only_when_nothing_stands_on_it(config: Config) -> None:
     old = with_layer(facts_of(config), "corosync", L.FAILED, "older", (ONE,))
     answer = decide_stack(goal_of(config), old, Ledger())
-    assert isinstance(answer, Steps)  # from the top
-    assert {(step.do, step.layer, step.node) for step in answer.steps} == {(STOP, "samba", ONE)}
+    assert isinstance(answer, Refused)  # it serves: nothing is taken away
+    assert "something stands on it" in answer.evidence
     alone = with_layer(blank(config), "corosync", L.FAILED, "older", (ONE,))
     for name in ("files", "authkey"):
         alone = with_layer(alone, name, L.UP)

@@ -14,7 +14,7 @@ from attrs import evolve
 from hypothesis import given
 
 from fixtures.situations import ATTACHED, BLANK, DOWN, HEALTHY, NAMES, WANTED, situations
-from orchestrator.graph import MACHINES, as_dot, as_markdown, as_mermaid
+from orchestrator.graph import ALONE, MACHINES, as_dot, as_markdown, as_mermaid
 from states import resource
 from states.facts import ClusterFacts, NodeFacts, Side
 from states.goal import Direction, Ledger
@@ -22,6 +22,7 @@ from states.identifiers import JUST_CREATED, Identifiers
 from states.invariants import RULES
 from states.machines import TABLES, UnlawfulMoveError, advance, lawful
 from states.pair import Pair
+from states.plan import plan
 from states.resource import CLASSES, classify
 from states.stacks import PROFILES, spec
 from states.stuck import WAY_OUT
@@ -184,6 +185,12 @@ def test_the_diagram_tells_who_moves(table: tuple[Row, ...]) -> None:
     marks = dict(re.findall(r": ([(!]?)(\w+)\)?$", as_mermaid(table, feared=True), re.MULTILINE)[i][::-1]
                  for i in range(len(table)))
     assert marks == {row.event: {By.US: "", By.AWAITED: "(", By.FEARED: "!"}[row.by] for row in table}
+
+
+def test_what_is_drawn_of_a_side_alone_is_what_it_does() -> None:
+    plans = (plan(each.goal, each.facts, each.ledger) for each in situations() if each.goal.degraded or each.goal.only)
+    steps = {item.step.event: item.step.do for each in plans for item in each.items if item.step and item.step.event.startswith("alone_")}
+    assert steps == {row.event: row.step for row in ALONE}
 
 
 def test_the_page_in_docs_is_drawn_from_the_tables() -> None:
