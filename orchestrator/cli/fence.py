@@ -74,9 +74,9 @@ async def _acknowledge(config: Config, victim: str) -> list[str]:
     """Tell every node that can be reached. Raises RefusedError while the victim still answers."""
     async with reaching(config, compare=False) as remote:
         facts = await look_at_all(remote)
-        alive = _alive(facts, victim)
-        if alive:
-            raise RefusedError(Refused("unknown-is-not-down", f"fence-ack {victim}", f"it is not off: {alive}",
+        shown = alive(facts, victim)
+        if shown:
+            raise RefusedError(Refused("unknown-is-not-down", f"fence-ack {victim}", f"it is not off: {shown}",
                                        f"switch it off first: orchestrate fence {victim}"))
         told = []
         for node in facts.nodes:
@@ -91,7 +91,7 @@ async def _acknowledge(config: Config, victim: str) -> list[str]:
         return told
 
 
-def _alive(facts: ClusterFacts, victim: str) -> str:
+def alive(facts: ClusterFacts, victim: str) -> str:
     """What shows that it runs: it was reached, or its DRBD talks to another node. Only silence on every way may mean "off"."""
     node = facts.node(victim)
     if node.reachable or "hangs" in node.why:

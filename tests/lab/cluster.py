@@ -9,14 +9,16 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
 from attrs import define, field, frozen
 
-from fixtures.lab import Lab
+from fixtures.lab import Lab, LabError, LabSpec
 
 N1, N2 = "linux-nas01", "linux-nas02"
 DISK = "/dev/ubdb"
@@ -35,6 +37,22 @@ dmesg -C; sync /etc/drbd.d; rmmod drbd 2>/dev/null
 ! [ -e /proc/drbd ]
 """
 """A node as it comes from the shop. Sent to both at once."""
+
+
+@contextmanager
+def booted(folder: Path, spec: LabSpec) -> Iterator[Lab]:
+    """A lab that is up. In CI one that cannot start fails; elsewhere its scenarios are skipped, with the reason."""
+    made = Lab(folder)
+    try:
+        made.up(spec)
+    except LabError as error:
+        if os.environ.get("CI"):
+            raise
+        pytest.skip(f"the lab cannot run here: {error}")
+    try:
+        yield made
+    finally:
+        made.down()
 
 
 @frozen

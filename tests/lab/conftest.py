@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from fixtures.lab import Lab, LabError, LabSpec
-from tests.lab.cluster import Cluster
+from fixtures.lab import Lab, LabSpec
+from tests.lab.cluster import Cluster, booted
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -24,17 +23,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     """Two booted nodes with a data disk of 128 MiB each."""
-    made = Lab(tmp_path_factory.mktemp("lab") / "lab")
-    try:
-        made.up(LabSpec(nodes=2, disk=128))
-    except LabError as error:
-        if os.environ.get("CI"):
-            raise
-        pytest.skip(f"the lab cannot run here: {error}")
-    try:
+    with booted(tmp_path_factory.mktemp("lab") / "lab", LabSpec(nodes=2, disk=128)) as made:
         yield made
-    finally:
-        made.down()
 
 
 @pytest.fixture

@@ -7,15 +7,11 @@ import hashlib
 import os
 import random
 import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
-import pytest
 from attrs import define
 
-from fixtures.lab import Lab, LabError, LabSpec
+from fixtures.lab import LabSpec
 from tests.lab.cluster import N1, N2, Cluster, Said
 
 SPEC = LabSpec(nodes=2, memory=400, disk=256, flavour="full")
@@ -140,7 +136,7 @@ class StackCluster(Cluster):
 
     def put(self, node: str, name: str, seed: int, size: int = 500_000) -> str:
         """Put a file through SMB; its checksum."""
-        data = random.Random(seed).randbytes(size)  # noqa: S311 - a seed
+        data = random.Random(seed).randbytes(size)
         self.sh(node, f"base64 -d >/tmp/put.{name} <<'END'\n{base64.encodebytes(data).decode()}END")
         said = self.smb(node, f"put /tmp/put.{name} {name}")
         assert "putting file" in said, said
@@ -190,19 +186,3 @@ class StackCluster(Cluster):
             count, *seen = text.splitlines()
             found[node] = (int(count.split()[0]), set(seen))
         return found
-
-
-@contextmanager
-def full_lab(folder: Path) -> Iterator[Lab]:
-    """A lab of two `full` nodes. In CI one that cannot start fails; elsewhere its scenarios are skipped, with the reason."""
-    made = Lab(folder)
-    try:
-        made.up(SPEC)
-    except LabError as error:
-        if os.environ.get("CI"):
-            raise
-        pytest.skip(f"the lab cannot run here: {error}")
-    try:
-        yield made
-    finally:
-        made.down()

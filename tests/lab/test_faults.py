@@ -19,7 +19,7 @@ def identifiers(cluster: Cluster) -> dict[str, str]:
 @pytest.mark.parametrize("seed", range(5))
 def test_killed_anywhere_and_run_again(cluster: Cluster, seed: int) -> None:
     """SIGKILL after a random number of lines told; odd seeds go on from another machine, with an empty journal."""
-    told = random.Random(seed).randrange(1, 18)  # noqa: S311 - a seed, so that a failure can be run again
+    told = random.Random(seed).randrange(1, 18)
     process = cluster.start("up")
     assert process.stderr is not None
     for _ in range(told):

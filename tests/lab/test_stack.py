@@ -12,8 +12,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.lab.cluster import N1, N2
-from tests.lab.stack_cluster import DEVICE, MOUNT, NAME, NOTHING_LEFT, ONCE, SMALL_FILES, VG, WATCHER, StackCluster, full_lab
+from tests.lab.cluster import N1, N2, booted
+from tests.lab.stack_cluster import DEVICE, MOUNT, NAME, NOTHING_LEFT, ONCE, SMALL_FILES, SPEC, VG, WATCHER, StackCluster
 
 pytestmark = pytest.mark.timeout(1500)
 KILLS = int(os.environ.get("STACK_KILLS", "2"))
@@ -29,7 +29,7 @@ truncate -s 32M /root/foreign.img && losetup /dev/loop0 /root/foreign.img && vgc
 def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StackCluster]:
     """Two nodes, blank at first."""
     folder = tmp_path_factory.mktemp("stack")
-    with full_lab(folder / "lab") as lab:
+    with booted(folder / "lab", SPEC) as lab:
         yield StackCluster(lab, folder)
 
 
@@ -208,7 +208,7 @@ def test_a_foreign_group_of_the_same_name(serving: StackCluster) -> None:
 @pytest.mark.parametrize("seed", range(KILLS))
 def test_killed_anywhere_and_run_again(nodes: StackCluster, seed: int) -> None:
     """SIGKILL after a random number of lines told: even seeds from blank disks, odd ones after a power cut of both."""
-    chance = random.Random(seed)  # noqa: S311 - a seed, so that a failure can be run again
+    chance = random.Random(seed)
     if seed % 2:
         nodes.power_on()
         nodes.power_cut()

@@ -20,8 +20,8 @@ import pytest
 from attrs import define, field
 
 from fixtures.lab.system import wait_until
-from tests.lab.cluster import N1, N2
-from tests.lab.stack_cluster import MOUNT, StackCluster, full_lab
+from tests.lab.cluster import N1, N2, booted
+from tests.lab.stack_cluster import MOUNT, SPEC, StackCluster
 
 pytestmark = pytest.mark.timeout(1500)
 CUTS = int(os.environ.get("STACK_CUTS", "1"))
@@ -105,7 +105,7 @@ def writing(nodes: StackCluster) -> Iterator[dict[str, Writer]]:
 def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StackCluster]:
     """Two nodes, the stack up."""
     folder = tmp_path_factory.mktemp("fencing")
-    with full_lab(folder / "lab") as lab:
+    with booted(folder / "lab", SPEC) as lab:
         yield StackCluster(lab, folder)
 
 

@@ -53,7 +53,7 @@ def searched(name: str) -> Search:
 
 def worlds(name: str, most: int) -> list[World]:
     found = list(searched(name).machinery.worlds.values)
-    return random.Random(1).sample(found, min(most, len(found)))  # noqa: S311 - the same sample every time
+    return random.Random(1).sample(found, min(most, len(found)))
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -113,7 +113,7 @@ def test_a_step_does_what_the_real_script_does(name: str) -> None:
     machinery = search.machinery
     ran = [(machinery.worlds[world], machinery.sents[number]) for world, number in machinery.ran()]
     ran = [(world, sent) for world, sent in ran if world.pair.halves[sent.node].powered]
-    chosen = random.Random(2).sample(ran, min(20, len(ran)))  # noqa: S311 - the same sample every time
+    chosen = random.Random(2).sample(ran, min(20, len(ran)))
     for world, sent in chosen:
         compare(search, world, sent, machinery.far)
     assert chosen

@@ -95,7 +95,7 @@ async def one_step(stage: Stage, rng: random.Random) -> None:
 @pytest.mark.parametrize("generation", BOTH)
 def test_a_look_gives_back_the_state(generation: Generation, seed: int) -> None:
     async def walk() -> None:
-        rng, stage = random.Random(seed), Stage(generation)  # noqa: S311 - a seed decides everything
+        rng, stage = random.Random(seed), Stage(generation)
         if seed % 2:
             await stage.synced()
         for _ in range(120):
@@ -113,7 +113,7 @@ def test_a_look_gives_back_the_state(generation: Generation, seed: int) -> None:
 def test_the_stream_says_what_a_look_would(generation: Generation, seed: int) -> None:
     """Folded from its first line on, the stream gives the same side after every step, but for counters on the way."""
     async def walk() -> None:
-        rng, stage = random.Random(seed), Stage(generation)  # noqa: S311 - a seed decides everything
+        rng, stage = random.Random(seed), Stage(generation)
         await (stage.synced() if seed % 2 else stage.connected())
         lines: list[str] = []
         async with anyio.create_task_group() as group:

@@ -86,7 +86,7 @@ def test_what_was_written_is_there_after_down_and_up() -> None:
 
 @pytest.mark.parametrize("seed", range(30))
 def test_up_killed_anywhere_is_finished_by_the_next(seed: int) -> None:
-    rng = random.Random(f"{seed}/kill")  # noqa: S311 - a seed
+    rng = random.Random(f"{seed}/kill")
     runs: list[Said] = []
 
     async def act(scene: Scene) -> None:

@@ -110,7 +110,7 @@ def test_a_cut_order_runs_nothing(tmp_path: Path, argv: tuple[str, ...], effect:
 @pytest.mark.parametrize("argv", [("/bin/sh",), ("bash", "--posix")], ids=["sh", "bash"])
 def test_a_read_ends_with_its_stream_from_its_first_moment(argv: tuple[str, ...]) -> None:
     """A TERM to what the shell has just forked would be lost in the shell's own trap: seen 28 times in 250."""
-    dice = random.Random(1)  # noqa: S311
+    dice = random.Random(1)
     for _ in range(80):
         with subprocess.Popen(argv, stdin=-1, stdout=-1, stderr=-3, bufsize=0, start_new_session=True) as far:
             assert far.stdin is not None
@@ -352,7 +352,7 @@ async def test_a_login_that_gives_no_shell(new_sshd: NewSshd, words: str) -> Non
 @pytest.mark.parametrize("seed", range(4))
 async def test_never_twice(new_sshd: NewSshd, tmp_path: Path, seed: int) -> None:
     """Shell, feeder or connection are killed at random points: said to have run is once, not sent is never."""
-    server, dice, count = new_sshd(), random.Random(seed), tmp_path / "count"  # noqa: S311
+    server, dice, count = new_sshd(), random.Random(seed), tmp_path / "count"
     outcomes: list[Outcome] = []
     async with transport(server, QUICK) as nodes:
 
