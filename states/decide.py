@@ -259,9 +259,15 @@ def _alone(pair: Pair, target: Resource, way: Direction) -> list[tuple[Side, Row
         if target is Resource.DOWN and not side.configured:
             continue
         row = towards(resources.TABLE, _side_view(side, target), target, way, pair, rows)
-        if row is not None and row.step is not None and not (row.step is Do.ATTACH and _behind_its_primary(pair, side)):
+        if row is not None and row.step is not None and not (row.step is Do.ATTACH and _after_its_peer(pair, side)):
             found.append((side, row))
     return found
+
+
+def _after_its_peer(pair: Pair, side: Side) -> bool:
+    """The peer's step comes first: its data, or, where attaching is meeting (somebody typed `connect`), its metadata."""
+    peer = next(one for one in pair.sides if one is not side)
+    return _behind_its_primary(pair, side) or (side.trying and side_state(peer) is Resource.UNCONFIGURED)
 
 
 def _behind_its_primary(pair: Pair, side: Side) -> bool:
