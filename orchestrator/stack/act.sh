@@ -54,7 +54,9 @@ no_lockspace() {
 	for space in /sys/kernel/dlm/*; do [ ! -d "$space" ] || { printf 'lockspace %s is in use\n' "${space##*/}"; return 76; }; done
 }
 
-start_corosync() { # IDS of nodes that are known to be off: two_node waits for all once, and for them it must not (votequorum(5)); what runs with an older configuration is started anew; nothing may hold a lock then
+# IDS of nodes that are known to be off: two_node waits for all once, and for them it must not (votequorum(5)). What runs with
+# an older configuration is started anew; nothing may hold a lock then.
+start_corosync() {
 	if running corosync; then no_lockspace && service stop corosync || return; fi
 	service start corosync || return
 	[ $# = 0 ] || corosync-cmapctl -s quorum.cancel_wait_for_all u8 1 || return
