@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import anyio
 import click
 
@@ -20,7 +22,7 @@ from states.goal import Kind, Refused
 @click.argument("node")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.pass_obj
-def fence(obj: dict[str, object], node: str, yes: bool) -> int:
+def fence(obj: dict[str, Path | None], node: str, yes: bool) -> int:
     """Switch NODE off with its fence agent, from another node, and let that one's locks and disks go on."""
     config = _config(obj, node)
     if not yes:
@@ -34,7 +36,7 @@ def fence(obj: dict[str, object], node: str, yes: bool) -> int:
 @click.argument("node")
 @click.option("--yes", is_flag=True, help="Do not ask: I have seen that it is off.")
 @click.pass_obj
-def fence_ack(obj: dict[str, object], node: str, yes: bool) -> int:
+def fence_ack(obj: dict[str, Path | None], node: str, yes: bool) -> int:
     """Say that NODE is off: you have switched it off, or seen that it has no power. Wrong, and both nodes write."""
     config = _config(obj, node)
     if not yes:
@@ -44,8 +46,8 @@ def fence_ack(obj: dict[str, object], node: str, yes: bool) -> int:
     return 0
 
 
-def _config(obj: dict[str, object], node: str) -> Config:
-    config = read_config(obj)  # type: ignore[arg-type]  # click's obj is ours
+def _config(obj: dict[str, Path | None], node: str) -> Config:
+    config = read_config(obj)
     if node not in config.names:
         raise ConfigError(f"there is no node {node} in {config.path}; there are {', '.join(config.names)}")
     if config.fencing == "none":

@@ -8,7 +8,7 @@ from functools import cache
 
 import pytest
 
-from fixtures.situations import HERE, Situation, load, read_facts, situations
+from fixtures.situations import HERE, Situation, read_facts, situations
 from fixtures.situations.write import facts_text, plan_text
 from states.decide import decide
 from states.expect import after_event, after_step
@@ -45,17 +45,11 @@ def test_what_is_known_to_be_wrong_is_mended(situation: Situation) -> None:
     assert wrong.lacks in text
 
 
-PENDING = [load(folder) for folder in sorted((HERE / "pending").glob("*"))]
-"""Cases whose plan cannot be written down yet, because making one fails, or says nothing that could be read."""
-
-
-@pytest.mark.parametrize("situation", [
-    pytest.param(each, id=each.name, marks=pytest.mark.xfail(strict=True, reason=each.wrong.why)) for each in PENDING if each.wrong
-])
-def test_a_plan_can_be_made(situation: Situation) -> None:
-    """Fails as long as it cannot; when it can, the case moves up, and its plan is read."""
-    items = plan(situation.goal, situation.facts, situation.ledger).items
-    assert len({item.key for item in items}) == len(items)
+@every_situation
+def test_no_two_lines_of_a_plan_have_one_key(situation: Situation) -> None:
+    """What comes later names by its key what it waits for."""
+    keys = [item.key for item in planned(situation).items]
+    assert len(set(keys)) == len(keys)
 
 
 @every_situation

@@ -38,7 +38,7 @@ while True:
     os.write(fd, b"%07d\\n" % number)
     os.fsync(fd)
     print(number, flush=True)
-    time.sleep(0.1)
+    time.sleep(0.1)  # the pace of a writer: the gap is measured in these
 """
 
 
