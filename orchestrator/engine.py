@@ -18,7 +18,7 @@ from attrs import define, evolve, field, frozen
 
 from orchestrator.drbd.steps import Sender
 from orchestrator.errors import OrchestrateError, RefusedError
-from orchestrator.executor import Executor, Sent
+from orchestrator.executor import Executor, Saver, Sent
 from orchestrator.journal import Journal
 from orchestrator.lease import TTL, is_dead
 from orchestrator.narrator import Narrator
@@ -61,13 +61,21 @@ class Answered:
 
 
 @frozen
+class Saved:
+    """The victim's changes are in an archive."""
+
+    step: Step
+    place: str
+
+
+@frozen
 class Broke:
     """Steps could not be sent: a rule, or the journal."""
 
     error: OrchestrateError
 
 
-Message = Looked | Answered | EventLine | Broke
+Message = Looked | Answered | Saved | EventLine | Broke
 Inbox = MemoryObjectSendStream[Message]
 
 
@@ -91,6 +99,7 @@ class Engine:
     watch: Watch
     ledger: Ledger = field(factory=Ledger)
     is_dead: Callable[[str], bool] = is_dead
+    saver: Saver | None = None
     _sight: Sight = field(factory=Sight)
     _looking: set[str] = field(factory=set)
     _sends: dict[str, int] = field(factory=dict)
@@ -235,17 +244,25 @@ class Engine:
             self._sends[step.key] = self._sends.get(step.key, 0) + 1
         self.ledger = evolve(
             self.ledger, sent=tuple(sent.items()), in_flight=self.ledger.in_flight | {step.key for step in batch},
-            chosen=tuple({**dict(self.ledger.chosen), **chosen}.items()),
+            chosen=tuple({**dict(self.ledger.chosen), **chosen}.items()), archives=self.ledger.archived(batch),
         )
 
     async def _send(self, batch: tuple[Step, ...], send: Inbox) -> None:
         node, asked = batch[0].node, anyio.current_time()
         try:
+            if batch[0].do is Do.SAVE:
+                send.send_nowait(await self._save(batch[0]))
+                return
             sender = Sender(self.remote.config, self.facts, self._sight.firewalls.get(node, ""), self._sight.authkey)
             sent = await self._executor.send(batch, sender, self.ledger, self._tenure.epochs[node], self.watch.step)
             send.send_nowait(Answered(sent, asked))
         except OrchestrateError as error:
             send.send_nowait(Broke(error))
+
+    async def _save(self, step: Step) -> Saved:
+        if self.saver is None:
+            raise ValueError(f"{step.key}: nobody was told how to save")
+        return Saved(step, await self._executor.save(step, self.facts, self.ledger, self.saver, self.watch.step))
 
     def _start_look(self, node: str, group: TaskGroup, send: Inbox) -> None:
         if node not in self._looking:
@@ -318,6 +335,10 @@ class Engine:
             self._accept(message.answer, message.asked_at)
         elif isinstance(message, Answered):
             self._answered(message.sent, message.asked_at)
+        elif isinstance(message, Saved):
+            archives = {**dict(self.ledger.archives), message.step.resource: message.place}
+            self.ledger = evolve(self.ledger, archives=tuple(archives.items()), in_flight=self.ledger.in_flight - {message.step.key})
+            self.watch.done(message.step.key, 0, 0.0)
         else:
             raise message.error
 

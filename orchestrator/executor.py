@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from attrs import frozen
@@ -12,9 +12,12 @@ from orchestrator.errors import RefusedError
 from orchestrator.journal import Journal
 from orchestrator.remote import Answer, Remote
 from states.facts import ClusterFacts
-from states.goal import Goal, Ledger, Refused, Step
+from states.goal import Do, Goal, Ledger, Refused, Step
 from states.invariants import judge
 from states.stack_rules import judge_layer
+
+Saver = Callable[[Step, ClusterFacts], Awaitable[str]]
+"""Saves what a split brain's victim alone has, verifies it, and says where. Raises OrchestrateError if it is not all there."""
 
 
 @frozen
@@ -39,7 +42,8 @@ class Executor:
 
     def _op_id(self, step: Step) -> str:
         self._count += 1
-        return f"{self._run_id}-{self._count:03d}-{step.do.value}-{step.claims}"
+        consent = f"-{step.says}" if step.do is Do.DISCARD else ""  # a claim names the consent it was made under
+        return f"{self._run_id}-{self._count:03d}-{step.do.value}-{step.claims}{consent}"
 
     async def send(
         self, steps: tuple[Step, ...], sender: Sender, ledger: Ledger, epoch: int, narrate: Callable[[Step], None]
@@ -55,6 +59,17 @@ class Executor:
         answer = await self._remote.act(node, named, sender, self._holder, epoch)
         self._journal.write(*(self._outcome(step, op, answer) for step, op in named))
         return Sent(node, steps, answer)
+
+    async def save(self, step: Step, facts: ClusterFacts, ledger: Ledger, saver: Saver, narrate: Callable[[Step], None]) -> str:
+        """Have the victim's changes saved: no command of the node's, but intent and outcome all the same. Returns the place."""
+        self._judge(step, facts, ledger)
+        op = self._op_id(step)
+        self._journal.write(self._intent(step, op))
+        narrate(step)
+        place = await saver(step, facts)
+        ended = {"kind": "outcome", "run": self._run_id, "op": op, "key": step.key, "node": step.node}
+        self._journal.write({**ended, "said": "saved", "text": place})
+        return place
 
     def _judge(self, step: Step, facts: ClusterFacts, ledger: Ledger) -> None:
         """Every rule once more, on what is known now. Raises RefusedError."""

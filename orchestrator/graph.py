@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from states import layer, node, repair, resource
+from states import layer, node, recovery, repair, resource
 from states.goal import Do
 from states.table import On, Row
 from states.vocabulary import By, Resource
@@ -13,7 +13,8 @@ ALONE = tuple(Row(f"alone_{do.name.lower()}", source, target, By.US, do, On.ONE)
 ))
 """The way of one side whose peer stays away (`states.alone`), in the pair's words: it is no table there, but a sequence."""
 MACHINES: dict[str, tuple[Row, ...]] = {
-    "resource": (*resource.TABLE, repair.RELEASE, repair.DISTRUST), "one side alone": ALONE, "layer": layer.TABLE, "node": node.TABLE,
+    "resource": (*resource.TABLE, repair.RELEASE, repair.DISTRUST), "one side alone": ALONE,
+    "recovery": recovery.TABLE, "layer": layer.TABLE, "node": node.TABLE,
 }
 
 

@@ -30,6 +30,9 @@ from states.goal import (
 from states.invariants import Violation, judge, standing
 from states.one_at_a_time import CLAIM_DEADLINE, one_destructive_a_node, others_end
 from states.pair import Pair
+from states.reach import unseen, wrong_node
+from states.recover import decide_recovery
+from states.recovery import standing_still
 from states.repair import repair
 from states.resource import classify, goal_state, side_state, silent_sides
 from states.stack import decide_stack, stack_stands_on
@@ -49,7 +52,7 @@ def decide(goal: Goal, facts: ClusterFacts, ledger: Ledger) -> Decision:
         refused = next((answer for answer in answers if isinstance(answer, Refused) and answer.kind is not Kind.FAILED), None)
         if refused is not None and not ledger.in_flight:
             return refused
-        above = decide_stack(goal, facts, ledger)
+        above = _stack(goal, facts, ledger)
         if isinstance(above, Refused) and above.kind is Kind.RULE and not ledger.in_flight:
             return above
         answers.append(above)
@@ -71,17 +74,20 @@ def decide(goal: Goal, facts: ClusterFacts, ledger: Ledger) -> Decision:
     return Reached(warnings)
 
 
+def _stack(goal: Goal, facts: ClusterFacts, ledger: Ledger) -> Decision:
+    """The stack's own steps. While a split brain's victim stands still, nothing else of it moves."""
+    victims = standing_still(goal, facts, ledger)
+    if not victims:
+        return decide_stack(goal, facts, ledger)
+    answers = [decide_stack(goal.for_victim(victim), facts, ledger) for victim, stops in sorted(victims.items()) if stops]
+    steps = tuple(step for answer in answers if isinstance(answer, Steps) for step in answer.steps)
+    return Steps(steps) if steps else next((answer for answer in answers if not isinstance(answer, Reached)), Reached())
+
+
 def _decide_resource(goal: Goal, facts: ClusterFacts, ledger: Ledger, wanted: Wanted) -> Decision:
-    for name in wanted.nodes:
-        node = facts.node(name)
-        if not node.reachable and name not in goal.gone(facts):
-            return Refused(
-                "unknown-is-not-down", f"{goal.direction.value} {wanted.name}", f"{name} cannot be reached: {node.why}",
-                f"make {name} reachable; an unreachable node counts as Primary and mounted{_or_alone(facts, name)}", Kind.UNREACHABLE,
-            )
-    wrong = _wrong_node(facts, wanted)
-    if wrong is not None:
-        return wrong
+    unfit = unseen(goal, facts, wanted) or wrong_node(facts, wanted)
+    if unfit is not None:
+        return unfit
     running = [(name, claim) for name in wanted.nodes for claim in facts.node(name).claims
                if claim.running and claim.resource == wanted.name and not ledger.in_flight]
     if running:
@@ -99,6 +105,9 @@ def _decide_resource(goal: Goal, facts: ClusterFacts, ledger: Ledger, wanted: Wa
         violation = judge(facts, step, wanted, goal, _rules_of_layer(facts, step))
         if violation is not None:
             return _refusal(step, violation)
+    recovering = decide_recovery(goal, facts, ledger, wanted, _unsent(moves, ledger))
+    if recovering is not None:
+        return recovering
     if goal.gone(facts) & set(wanted.nodes) or (goal.only and goal.direction is Direction.DOWN):
         return decide_alone(goal, facts, ledger, wanted, moves)
     unread = tuple(name for name in wanted.nodes if facts.node(name).generation is Generation.UNKNOWN)
@@ -112,11 +121,7 @@ def _decide_resource(goal: Goal, facts: ClusterFacts, ledger: Ledger, wanted: Wa
     return answer
 
 
-def _or_alone(facts: ClusterFacts, name: str) -> str:
-    """What else can be typed when a node is away."""
-    if name in facts.off:
-        return "; it is known to be off: `up --degraded` starts without it"
-    return f"; if it is off, say so: `orchestrate fence {name}`, or `orchestrate fence-ack {name}`, then `up --degraded`"
+
 
 
 def _version_unread(goal: Goal, wanted: Wanted, unread: tuple[str, ...], moves: tuple[Step, ...]) -> Decision:
@@ -125,18 +130,6 @@ def _version_unread(goal: Goal, wanted: Wanted, unread: tuple[str, ...], moves: 
         return Waiting("answers", "steps are being carried out", None, wanted.name)
     return Refused("fresh-facts", f"{goal.direction.value} {wanted.name}", f"which DRBD {' and '.join(unread)} runs cannot be read",
                    "look at `modinfo drbd` and /proc/drbd there; DRBD 8.4 and 9 are understood", Kind.FAILED)
-
-
-def _wrong_node(facts: ClusterFacts, wanted: Wanted) -> Refused | None:
-    """Every address must lead to the machine that bears the node's name, and no two to the same one."""
-    one, other = (facts.node(name) for name in wanted.nodes)
-    for node in (one, other):
-        if node.hostname and node.hostname != node.name:
-            return Refused("right-node", f"anything on {node.name}", f"its address leads to a machine that calls itself {node.hostname}",
-                           "mend `address` in cluster.toml; the node's name there is what `uname -n` says")
-    if one.boot_id and one.boot_id == other.boot_id:
-        return Refused("right-node", f"anything on {other.name}", f"its address leads to {one.name}", "mend `address` in cluster.toml")
-    return None
 
 
 def _answer_wait(answer: Decision, moves: tuple[Step, ...]) -> Decision:
@@ -234,6 +227,7 @@ def _reached(goal: Goal, facts: ClusterFacts, pair: Pair) -> Decision:
         return Refused("fresh-facts", f"up {wanted.name}", f"{fact.name} on {unseen[0]} cannot be seen: {fact.detail}",
                        "look at that node, then run again", Kind.FAILED)
     return Reached(_warnings(pair))
+
 
 
 def _warnings(pair: Pair) -> tuple[str, ...]:

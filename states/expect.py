@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 from attrs import evolve
 
-from states.facts import ClusterFacts, LayerFact, NodeFacts, Side
+from states.consent import Record
+from states.facts import ClaimFact, ClusterFacts, LayerFact, NodeFacts, Side
 from states.goal import Do, Ledger, Step, Waiting, Wanted
 from states.handshake import Verdict
 from states.identifiers import JUST_CREATED, Flag, Identifiers
@@ -96,6 +97,15 @@ def _gone(side: Side, peer: Side, wanted: Wanted) -> tuple[Side, Side]:
     ), evolve(peer, connection=ConnectionState.CONNECTING, replication=ReplicationState.OFF) if peer.connected else peer
 
 
+def _discarding(side: Side, peer: Side, wanted: Wanted) -> tuple[Side, Side]:
+    return evolve(side, connection=ConnectionState.CONNECTING, running=wanted.net, trouble=None), peer
+
+
+def _unmoved(side: Side, peer: Side, wanted: Wanted) -> tuple[Side, Side]:
+    """Something was written down, or saved elsewhere."""
+    return side, peer
+
+
 EFFECTS: dict[Do, Callable[[Side, Side, Wanted], tuple[Side, Side]]] = {
     Do.CREATE_METADATA: _created,
     Do.ATTACH: _attached,
@@ -108,6 +118,11 @@ EFFECTS: dict[Do, Callable[[Side, Side, Wanted], tuple[Side, Side]]] = {
     Do.DISTRUST: _distrusted,
     Do.DEMOTE: _demoted,
     Do.TAKE_DOWN: _gone,
+    Do.RECORD_CONSENT: _unmoved,
+    Do.SAVE: _unmoved,
+    Do.RECORD_ARCHIVE: _unmoved,
+    Do.DISCARD: _discarding,
+    Do.FORGET: _unmoved,
 }
 
 
@@ -127,8 +142,18 @@ def after_step(facts: ClusterFacts, step: Step, wanted: Wanted | None, stack: St
             if placed.resource == step.resource and placed.spec.name == "active":
                 node = node.with_layer(LayerFact(placed.name, Layer.DOWN, "as expected"))
     peer_node = facts.node(next(name for name in wanted.nodes if name != step.node))
+    if step.do in (Do.RECORD_CONSENT, Do.RECORD_ARCHIVE, Do.FORGET):
+        node = _recorded(node, step)
+    if step.do is Do.DISCARD:
+        node = evolve(node, claims=(*node.claims, ClaimFact(f"expected-{step.says}", step.do.value, step.resource, 0, running=False)))
     side, peer = EFFECTS[step.do](node.side(wanted.name), peer_node.side(wanted.name), wanted)
     return facts.replace(node.with_side(wanted.name, side)).replace(peer_node.with_side(wanted.name, peer))
+
+
+def _recorded(node: NodeFacts, step: Step) -> NodeFacts:
+    """What is written down on the node of a recovery, or no longer."""
+    others = tuple(record for record in node.recoveries if record.consent.resource != step.resource)
+    return evolve(node, recoveries=others if step.do is Do.FORGET else (*others, Record.parse(step.resource, step.says)))
 
 
 def _file_system(facts: ClusterFacts, step: Step) -> ClusterFacts:
@@ -179,7 +204,9 @@ def after_event(facts: ClusterFacts, waiting: Waiting, wanted: Wanted | None) ->
         return _layer_moved(facts, waiting)
     pair = Pair.of(facts, wanted, Ledger())
     one, other = pair.sides
-    if event.startswith(("peer_found", "peer_back")):
+    if event == "solved":
+        sides = _solved(facts, pair)
+    elif event.startswith(("peer_found", "peer_back")):
         sides = (_met(one, other, pair, 0), _met(other, one, pair, 1))
     else:
         good = one if one.disk is DiskState.UP_TO_DATE else other
@@ -190,6 +217,23 @@ def after_event(facts: ClusterFacts, waiting: Waiting, wanted: Wanted | None) ->
     for side in sides:
         facts = facts.replace(facts.node(side.node).with_side(wanted.name, side))
     return facts
+
+
+def _solved(facts: ClusterFacts, pair: Pair) -> tuple[Side, Side]:
+    """The side with the record's name on it becomes the target of a resync, and takes the other's identifiers with it."""
+    name = pair.wanted.name
+    records = (facts.node(side.node).record(name) for side in pair.sides)
+    victim = next(record.consent.victim for record in records if record is not None)
+    found = []
+    for side, peer in (pair.sides, pair.sides[::-1]):
+        lost = side.node == victim
+        found.append(evolve(
+            side, connection=ConnectionState.CONNECTED, peer_role=peer.role, running=pair.wanted.net,
+            replication=ReplicationState.SYNC_TARGET if lost else ReplicationState.SYNC_SOURCE,
+            disk=DiskState.INCONSISTENT if lost else side.disk, peer_disk=peer.disk if lost else DiskState.INCONSISTENT,
+            identifiers=peer.identifiers if lost else side.identifiers,
+        ))
+    return found[0], found[1]
 
 
 def _layer_moved(facts: ClusterFacts, waiting: Waiting) -> ClusterFacts:

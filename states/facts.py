@@ -9,6 +9,7 @@ from enum import Enum
 
 from attrs import evolve, field, frozen
 
+from states.consent import Record
 from states.identifiers import Identifiers
 from states.vocabulary import ConnectionState, Contents, DiskState, Layer, Metadata, Node, ReplicationState, Role
 
@@ -123,6 +124,7 @@ class NodeFacts:
     claims: tuple[ClaimFact, ...] = ()
     fresh: bool = True
     off: tuple[str, ...] = ()  # nodes this one knows to be off: its fence agent, or a human, said so, and they were not seen since
+    recoveries: tuple[Record, ...] = ()  # what it has on disk of recoveries from split brain
 
     @property
     def reachable(self) -> bool:
@@ -137,6 +139,10 @@ class NodeFacts:
         """One layer; UNKNOWN if it could not be seen."""
         found = {fact.name: fact for fact in self.layers}
         return found.get(name) or LayerFact(name, Layer.UNKNOWN, "not seen")
+
+    def record(self, resource: str) -> Record | None:
+        """What this node has on disk of a recovery of that resource."""
+        return next((record for record in self.recoveries if record.consent.resource == resource), None)
 
     def with_side(self, resource: str, side: Side) -> NodeFacts:
         """The same look with one side replaced."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from enum import Enum
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
+from states.consent import Consent
 from states.facts import ClusterFacts, Settings
 from states.identifiers import Identifiers
 from states.stacks import Stack, spec
@@ -34,9 +35,14 @@ class Do(Enum):
     PROMOTE_ALONE = "promote-alone"
     RELEASE = "release-backing"
     DISTRUST = "distrust"
+    RECORD_CONSENT = "record-consent"
+    SAVE = "save-changes"
+    RECORD_ARCHIVE = "record-archive"
+    DISCARD = "discard-changes"
+    FORGET = "forget-recovery"
 
 
-DESTRUCTIVE = frozenset({Do.CREATE_METADATA, Do.FORCE_PRIMARY, Do.CLEAR_BITMAP, Do.DISTRUST})
+DESTRUCTIVE = frozenset({Do.CREATE_METADATA, Do.FORCE_PRIMARY, Do.CLEAR_BITMAP, Do.DISTRUST, Do.DISCARD})
 """Steps that end something for ever if they are wrong: claimed on the node, at most once per operation id."""
 
 
@@ -70,7 +76,7 @@ class Goal:
     """What one run is to reach.
 
     `stack`: the layers above DRBD, None where DRBD is all there is. `only`: nodes that take part, all if empty. `degraded`:
-    nodes that were confirmed to be off need not be seen, and their peers may serve alone.
+    nodes that were confirmed to be off need not be seen, and their peers may serve alone. `consents`: whose changes may go.
     """
 
     direction: Direction
@@ -79,6 +85,17 @@ class Goal:
     stack: Stack | None = None
     only: frozenset[str] = field(default=frozenset())
     degraded: bool = False
+    consents: tuple[Consent, ...] = ()
+
+    def for_victim(self, node: str) -> Goal:
+        """What is wanted of a node whose changes are to be saved and discarded: that it stands still, by itself."""
+        return evolve(self, direction=Direction.DOWN, only=frozenset({node}))
+
+    def at(self, step: Step) -> Goal:
+        """The goal this step serves: a split brain's victim is taken down on the way up."""
+        victims = {one.victim for one in self.consents}
+        stops = step.do in (Do.DEMOTE, Do.TAKE_DOWN, Do.STOP_LAYER)
+        return self.for_victim(step.node) if stops and step.node in victims and self.direction is Direction.UP else self
 
     def acting(self, nodes: tuple[str, ...], facts: ClusterFacts) -> tuple[str, ...]:
         """Those of these nodes that this run moves."""
@@ -102,6 +119,7 @@ class Step:
     expect: str = ""  # identifiers this side must still have when the step runs; "" where the step brings its own proof
     event: str = ""   # the table row this step is
     replaces: bool = False  # the kernel knows the resource already: only what is missing is added
+    says: str = ""    # what is written down on the node, or names the consent this step stands on
 
     @property
     def key(self) -> str:
@@ -145,6 +163,12 @@ class Ledger:
     chosen: tuple[tuple[str, str], ...] = ()
     newest: tuple[tuple[str, str, Identifiers], ...] = ()  # resource, node, identifiers: the last that any run saw there
     stalled: frozenset[str] = field(default=frozenset())
+    archives: tuple[tuple[str, str], ...] = ()  # resource, and where this run has saved and verified its victim's changes
+
+    def archived(self, steps: tuple[Step, ...]) -> tuple[tuple[str, str], ...]:
+        """The archives that these steps leave valid: a side that has to be demoted was writing again since it was saved."""
+        written = {step.resource for step in steps if step.do is Do.DEMOTE}
+        return tuple((resource, place) for resource, place in self.archives if resource not in written)
 
     def was_sent(self, key: str) -> bool:
         """This run has sent that step."""

@@ -10,11 +10,13 @@ from collections.abc import Callable
 
 from attrs import field, frozen
 
+from states import recovery_rules as losses
 from states.facts import ClusterFacts, Generation, Side
 from states.goal import Do, Goal, Ledger, Step, Wanted
 from states.handshake import Verdict, discards_nothing
 from states.identifiers import Identifiers, same
 from states.pair import Pair, blank_pair
+from states.recovery_rules import Loss
 from states.repair import peer_has_all, releasable
 from states.settings import differing, discarding_policies
 from states.stack import stack_stands_on
@@ -51,6 +53,11 @@ class Asked:
         """The other side."""
         other = next(name for name in self.wanted.nodes if name != self.step.node)
         return self.facts.node(other).side(self.step.resource)
+
+    @property
+    def loss(self) -> Loss:
+        """The same question, of somebody's changes."""
+        return Loss(self.facts, self.step, self.wanted, self.goal, self.ledger)
 
     @property
     def pair(self) -> Pair:
@@ -105,6 +112,8 @@ def _skip_only_zeros(asked: Asked) -> tuple[str, str] | None:
 
 
 def _look_before_connect(asked: Asked) -> tuple[str, str] | None:
+    if losses.covered(asked.loss):
+        return None
     pair, prediction = asked.pair, asked.pair.prediction
     if asked.step.do is Do.ATTACH and not asked.side.trying:
         return None  # attaching is connecting only where the link is up
@@ -341,7 +350,13 @@ RULES: dict[str, Rule] = dict((
     _rule("alone-needs-fenced-peer", _only_beside_an_absent, Do.PROMOTE_ALONE),
     _rule("never-stop-the-only-good", _not_the_last_good_copy, Do.DEMOTE, Do.TAKE_DOWN),
     _rule("stop-from-top", _stop_from_top, Do.DEMOTE, Do.TAKE_DOWN),
-    _rule("unknown-is-not-down", _unknown_is_not_down, Do.PROMOTE, Do.FORCE_PRIMARY, Do.CLEAR_BITMAP, Do.CONNECT, Do.TAKE_DOWN),
+    _rule("unknown-is-not-down", _unknown_is_not_down, Do.PROMOTE, Do.FORCE_PRIMARY, Do.CLEAR_BITMAP, Do.CONNECT, Do.TAKE_DOWN, Do.DISCARD),
+    _rule("no-discard-without-consent", lambda asked: losses.consented(asked.loss), Do.DISCARD, Do.SAVE, Do.RECORD_CONSENT),
+    _rule("one-victim", lambda asked: losses.one_victim(asked.loss), Do.DISCARD, Do.SAVE, Do.RECORD_CONSENT),
+    _rule("victim-is-idle", lambda asked: losses.victim_is_idle(asked.loss), Do.DISCARD, Do.SAVE),
+    _rule("never-discard-the-only-good", lambda asked: losses.survivor_is_good(asked.loss), Do.DISCARD, Do.SAVE, Do.RECORD_CONSENT),
+    _rule("save-before-discard", lambda asked: losses.saved_first(asked.loss), Do.DISCARD),
+    _rule("discards-the-victim-only", lambda asked: losses.victim_alone_loses(asked.loss), Do.DISCARD),
 ))
 
 
@@ -360,7 +375,7 @@ def judge(
     facts: ClusterFacts, step: Step, wanted: Wanted, goal: Goal, named: tuple[str, ...] = (), ledger: Ledger | None = None
 ) -> Violation | None:
     """The first rule this step would break. `named`: rules its table row adds to those that judge every such step."""
-    asked = Asked(facts, step, wanted, goal, ledger or Ledger())
+    asked = Asked(facts, step, wanted, goal.at(step), ledger or Ledger())
     second = step.do is Do.PROMOTE and asked.peer.role is not Role.SECONDARY
     for rule in RULES.values():
         if step.do in rule.judges or rule.name in named or (second and rule.name == "dual-primary-gate"):

@@ -12,11 +12,13 @@ from typing import Any
 
 from transitions import Machine, MachineError
 
-from states import layer, node, resource
+from states import layer, node, recovery, resource
 from states.table import Row
-from states.vocabulary import Layer, Node, Resource
+from states.vocabulary import Layer, Node, Recovery, Resource
 
-TABLES: dict[type[Enum], tuple[Row, ...]] = {Resource: resource.TABLE, Layer: layer.TABLE, Node: node.TABLE}
+TABLES: dict[type[Enum], tuple[Row, ...]] = {
+    Resource: resource.TABLE, Recovery: recovery.TABLE, Layer: layer.TABLE, Node: node.TABLE,
+}
 
 
 class UnlawfulMoveError(Exception):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from attrs import evolve, field, frozen
 
+from states import recovery
 from states import resource as resources
 from states.expect import after_event, after_step
 from states.facts import ClusterFacts, Generation
@@ -19,6 +20,9 @@ from states.table import On
 
 MOST = 200
 """More rounds than any plan of two nodes needs: a table that goes round in circles is a bug, and is said so."""
+
+PLANNED_ARCHIVE = "the-archive"
+"""Stands for the place of an archive that is yet to be made."""
 
 
 @frozen
@@ -100,7 +104,9 @@ def _suspect(waiting: Waiting, facts: ClusterFacts, wanted: Wanted) -> Refused:
 
 def _remember(ledger: Ledger, steps: tuple[Step, ...]) -> Ledger:
     chosen = {step.resource: step.node for step in steps if step.do in (Do.FORCE_PRIMARY, Do.CLEAR_BITMAP)}
-    return evolve(ledger, chosen=tuple({**dict(ledger.chosen), **chosen}.items()))
+    archives = {step.resource: PLANNED_ARCHIVE for step in steps if step.do is Do.SAVE}
+    return evolve(ledger, chosen=tuple({**dict(ledger.chosen), **chosen}.items()),
+                  archives=tuple({**dict(ledger.archived(steps)), **archives}.items()))
 
 
 def _planned(step: Step, items: list[Item], goal: Goal, wanted: dict[str, Wanted]) -> Item:
@@ -132,7 +138,7 @@ def needs(step: Step, items: list[Item], wanted: Wanted) -> tuple[str, ...]:
     keys = {item.key for item in items}
     if step.do is Do.START_LAYER:
         return tuple(key for key in _layer_keys(step, spec(step.layer).needs) if key in keys)
-    row = next((row for row in resources.TABLE if row.event == step.event), None)
+    row = next((row for row in (*resources.TABLE, *recovery.TABLE) if row.event == step.event), None)
     if row is None:  # a step of a side that starts alone: one after the other
         return _last(items, step.resource, (step.node,))
     alone = row.on is On.EACH and row.when is None

@@ -218,7 +218,7 @@ def judge_layer(facts: ClusterFacts, step: Step, goal: Goal, named: tuple[str, .
     """The first rule this step of a layer would break. `named` are those of its table row: all of them judge anyway."""
     if goal.stack is None:
         raise ValueError(f"{step.key}: a step of the stack in a cluster without one")
-    asked = LayerAsked(facts, step, goal, goal.stack)
+    asked = LayerAsked(facts, step, goal.at(step), goal.stack)
     for rule in LAYER_RULES:
         if rule.judges is step.do:
             found = rule.check(asked)

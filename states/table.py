@@ -22,6 +22,8 @@ class On(Enum):
     ONE = "one chosen node"
     OTHER = "the node that is not Primary"
     PRIMARIES = "every Primary"
+    VICTIM = "the victim of a split brain"
+    SURVIVOR = "the side whose data stays"
     NOBODY = "nobody"                   # the world moves
 
 

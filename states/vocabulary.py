@@ -116,6 +116,27 @@ class Resource(Enum):
     UNKNOWN = "Unknown"
 
 
+class Recovery(Enum):
+    """States of one recovery from split brain, read off fresh facts, the consent, and the records on both nodes."""
+
+    __hash__ = object.__hash__
+
+    SUSPECTED = "Suspected"                # a side's identifiers could not be read
+    CONFIRMED = "Confirmed"                # it is a split, and nobody has decided about what is seen now
+    ASSESSED = "Assessed"                  # somebody has seen it and decided; the nodes do not know yet
+    CONSENTED = "Consented"                # both nodes have it on disk; the victim still serves
+    VICTIM_EVACUATED = "VictimEvacuated"   # nothing stands on the victim's side any more
+    VICTIM_FENCED = "VictimFenced"         # the victim was switched off, or cannot be seen
+    VICTIM_DEMOTED = "VictimDemoted"       # it is Secondary, or down
+    SAVED = "Saved"                        # what it alone has is saved, and that was verified
+    PREDICTED = "Predicted"                # its disk is up, and DRBD would make it the loser and nobody else
+    DISCARDING = "Discarding"              # it tries to connect with the flag
+    RESYNCING = "Resyncing"                # the two talk
+    VERIFIED = "Verified"                  # connected, UpToDate, same identifiers, nothing out of sync
+    RESTORED = "Restored"                  # ... and the records are gone: the rest is `up`
+    REFUSED = "Refused"                    # it is no split brain
+
+
 class Layer(Enum):
     """States of one layer of the stack on one node."""
 

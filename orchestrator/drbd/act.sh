@@ -250,3 +250,58 @@ force_primary() { # NAME MINOR DISK IDENTIFIERS STAYS: "no" where no Primary is 
 clear_bitmap() { # NAME MINOR DISK IDENTIFIERS
 	still "$@" && never_good "$1" "$2" "$3" && $adm new-current-uuid --clear-bitmap "$1/0"
 }
+
+# -- a split brain's end ------------------------------------------------------------------------------------------------
+record() { # NAME LINE: what was agreed about a resource and where its archive is; durable before anything is done
+	mkdir -p $STATE/recovery && printf '%s\n' "$2" >"$STATE/recovery/$1.new" && sync "$STATE/recovery/$1.new" || return
+	mv "$STATE/recovery/$1.new" "$STATE/recovery/$1" && sync "$STATE/recovery/$1" $STATE/recovery $STATE ${STATE%/*}
+}
+
+forget() { # NAME: kept beside, for people
+	[ -e "$STATE/recovery/$1" ] || return 0
+	mkdir -p $STATE/recovered && mv "$STATE/recovery/$1" "$STATE/recovered/$1" && sync $STATE/recovered $STATE/recovery
+}
+
+written() { # NAME MINOR: KiB that were written to the disk since it was attached, into $kib
+	kib=unknown
+	if [ $generation = 9 ]; then
+		for word in $($setup events2 --now --statistics "$1"); do case $word in written:*) kib=${word#written:} ;; esac; done
+		return
+	fi
+	found=no
+	while read -r minor rest; do
+		case $minor in
+		"$2:") found=yes ;;
+		ns:*) [ $found = yes ] && for word in $rest; do case $word in dw:*) kib=${word#dw:} ;; esac; done; found=no ;;
+		*:) found=no ;;
+		esac
+	done </proc/drbd
+}
+
+discard() { # NAME MINOR DISK IDENTIFIERS CLEAN: this side's changes go. CLEAN "yes": it has none; else they were saved, and nothing was written since it was attached
+	still "$1" "$2" "$3" "$4" || return
+	link_now "$1" "$2"
+	case $seen in
+	*cs:Connected*|*connection:Connected*|*ro:Primary/*|*" role:Primary"*|*ds:Diskless/*|*" disk:Diskless"*) printf 'not what was looked at: %s\n' "$seen"; return 76 ;;
+	esac
+	if [ "$5" = yes ]; then marked "$1" "$2" || return; else
+		written "$1" "$2"
+		[ "$kib" = 0 ] || { printf 'not what was saved: %s KiB were written since\n' "$kib"; return 76; }
+	fi
+	case $seen in *cs:WF*|*cs:Un*|*connection:Connecting*|*connection:Un*) $adm disconnect "$1" || return ;; esac # it tried without the flag
+	if [ $generation = 9 ]; then link_now "$1" "$2"; peer_known "$1" || return; fi
+	printf 'orchestrate: drbd %s: connecting\n' "$1" >/dev/kmsg
+	$adm connect --discard-my-data "$1"
+}
+
+marked() { # NAME MINOR: 76 if a block of this side is marked as changed
+	if [ $generation = 9 ]; then case $seen in *out-of-sync:[1-9]*) printf 'it has changes: %s\n' "$seen"; return 76 ;; esac; return 0; fi
+	found=no
+	while read -r minor rest; do
+		case $minor in
+		"$2:") found=yes ;;
+		ns:*) if [ $found = yes ]; then case " $rest " in *" oos:0 "*) return 0 ;; esac; printf 'it has changes: %s\n' "$rest"; return 76; fi ;;
+		esac
+	done </proc/drbd
+	return 76
+}

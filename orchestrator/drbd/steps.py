@@ -16,6 +16,7 @@ from orchestrator.probes.firewall import read_port
 from orchestrator.stack import steps as stack
 from states.facts import ClusterFacts
 from states.goal import Do, Step
+from states.recovery import unchanged
 from states.stacks import spec
 
 SCRIPT = resources.files(__package__).joinpath("act.sh").read_text()
@@ -35,6 +36,10 @@ LIMITS: dict[Do, float] = {
     Do.PROMOTE_ALONE: 120.0,     # DRBD asks the fence-peer handler first
     Do.DEMOTE: 60.0,
     Do.TAKE_DOWN: 120.0,
+    Do.RECORD_CONSENT: 30.0,
+    Do.RECORD_ARCHIVE: 30.0,
+    Do.DISCARD: 30.0,
+    Do.FORGET: 30.0,
 }
 
 
@@ -80,6 +85,10 @@ def _function(step: Step, sender: Sender) -> list[str]:
         Do.DISTRUST: ["distrust", *device, step.expect],
         Do.DEMOTE: ["set_role", "secondary", step.resource],
         Do.TAKE_DOWN: ["take_down", step.resource],
+        Do.RECORD_CONSENT: ["record", step.resource, step.says],
+        Do.RECORD_ARCHIVE: ["record", step.resource, step.says],
+        Do.DISCARD: ["discard", *device, step.expect, _yes(unchanged(side))],
+        Do.FORGET: ["forget", step.resource],
     }
     return calls[step.do]
 

@@ -18,6 +18,7 @@ from orchestrator.probes.kernel_log import trouble
 from orchestrator.probes.proc_drbd import read_proc
 from orchestrator.probes.sections import Sections, seconds
 from orchestrator.probes.stack import ExpectedStack, read_stack
+from states.consent import Record
 from states.facts import ClaimFact, Generation, LayerFact, NodeFacts, Settings, Side
 from states.identifiers import Identifiers
 from states.settings import AGREED
@@ -59,7 +60,7 @@ def read_sections(
         name, Node.REACHABLE, seen_at, "", head["boot_id"], head.get("hostname", ""), seconds(head.get("uptime", "")),
         sections.ended, _generation(version), version, layers,
         tuple((one.resource, _side(name, sections, one)) for one in expected), _claims(sections.get("claims") or ""),
-        off=tuple((sections.get("off") or "").split()),
+        off=tuple((sections.get("off") or "").split()), recoveries=_recoveries(sections.get("recovery") or ""),
     )
 
 
@@ -82,6 +83,18 @@ def _claims(text: str) -> tuple[ClaimFact, ...]:
             found[-1] = evolve(found[-1], code=int(words[-1]))
         elif words == ["running"] and found:
             found[-1] = evolve(found[-1], running=True)
+    return tuple(found)
+
+
+def _recoveries(text: str) -> tuple[Record, ...]:
+    """What the node has on disk of recoveries; a line that cannot be read is no record."""
+    found = []
+    for line in text.splitlines():
+        resource, _, words = line.partition(" ")
+        try:
+            found.append(Record.parse(resource, words))
+        except ValueError:
+            continue
     return tuple(found)
 
 

@@ -49,6 +49,11 @@ look_claims() {
 			case " ${stat##*) } " in *" $start "*) printf 'running\n' ;; esac # not another process of that number
 		fi
 	done
+	say recovery
+	for record in /var/lib/orchestrate/recovery/*; do
+		case $record in *.new) continue ;; esac
+		[ -r "$record" ] && { printf '%s ' "${record##*/}"; first "$record"; }
+	done
 	say lease
 	[ -r /var/lib/orchestrate/lease ] && first /var/lib/orchestrate/lease
 }

@@ -7,13 +7,14 @@ from collections.abc import Iterator
 from functools import cache
 
 import pytest
+from attrs import evolve
 
 from fixtures.situations import HERE, Situation, read_facts, situations
 from fixtures.situations.write import facts_text, plan_text
 from states.decide import decide
 from states.expect import after_event, after_step
 from states.facts import ClusterFacts
-from states.goal import Decision, Look, Reached, Refused, Waiting
+from states.goal import Decision, Do, Look, Reached, Refused, Waiting
 from states.plan import Item, Plan, plan
 
 ALL = situations()
@@ -110,9 +111,18 @@ def ends(situation: Situation, items: tuple[Item, ...]) -> dict[ClusterFacts, fr
     return found
 
 
+def bare(facts: ClusterFacts) -> ClusterFacts:
+    """Without the words: a layer that was never stopped is as Up as one that was started again."""
+    return ClusterFacts(tuple(evolve(node, layers=tuple(evolve(fact, detail="") for fact in node.layers)) for node in facts.nodes))
+
+
 def end_of(decision: Decision) -> tuple[object, ...]:
     """Where a plan ended, without the words."""
     return (type(decision), decision.rule, decision.kind) if isinstance(decision, Refused) else (type(decision),)
+
+
+ANEW = (Do.SAVE, Do.TAKE_DOWN, Do.ATTACH, Do.RECORD_ARCHIVE)
+"""What is done again where an archive of an earlier run is compared with its disk."""
 
 
 @every_right_one
@@ -120,11 +130,14 @@ def test_an_interrupted_plan_ends_in_the_same_place(situation: Situation) -> Non
     """Whatever part of the plan was carried out, a new run with an empty journal gets where the first one was going."""
     whole = planned(situation)
     end = end_of(decide(situation.goal, whole.after, situation.ledger))
+    fresh = evolve(situation.ledger, archives=())  # what another run verified is compared anew
     for facts, done in ends(situation, whole.items).items():
-        rest = plan(situation.goal, facts, situation.ledger)
-        assert end_of(decide(situation.goal, rest.after, situation.ledger)) == end, f"after {sorted(done)}"
-        assert rest.after == whole.after, f"after {sorted(done)}"
+        rest = plan(situation.goal, facts, fresh)
+        assert end_of(decide(situation.goal, rest.after, fresh)) == end, f"after {sorted(done)}"
+        assert bare(rest.after) == bare(whole.after), f"after {sorted(done)}"
         again = {item.key for item in rest.items if item.step is not None} & done
+        if any(key.startswith(Do.SAVE.value) for key in again):  # it is compared with the disk anew, and for that the side goes down
+            again = {key for key in again if not key.startswith(tuple(do.value for do in ANEW))}
         assert not again, f"done twice: {again}"
 
 

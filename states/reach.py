@@ -1,0 +1,37 @@
+"""Asked before anything else: can every node of a resource be seen, and is it the machine that it is taken for."""
+
+from __future__ import annotations
+
+from states.facts import ClusterFacts
+from states.goal import Goal, Kind, Refused, Wanted
+
+
+def unseen(goal: Goal, facts: ClusterFacts, wanted: Wanted) -> Refused | None:
+    """A node that cannot be seen counts as Primary and mounted, unless this run may do without it."""
+    for name in wanted.nodes:
+        node = facts.node(name)
+        if not node.reachable and name not in goal.gone(facts):
+            return Refused(
+                "unknown-is-not-down", f"{goal.direction.value} {wanted.name}", f"{name} cannot be reached: {node.why}",
+                f"make {name} reachable; an unreachable node counts as Primary and mounted{_or_alone(facts, name)}", Kind.UNREACHABLE,
+            )
+    return None
+
+
+def _or_alone(facts: ClusterFacts, name: str) -> str:
+    """What else can be typed when a node is away."""
+    if name in facts.off:
+        return "; it is known to be off: `up --degraded` starts without it"
+    return f"; if it is off, say so: `orchestrate fence {name}`, or `orchestrate fence-ack {name}`, then `up --degraded`"
+
+
+def wrong_node(facts: ClusterFacts, wanted: Wanted) -> Refused | None:
+    """Every address must lead to the machine that bears the node's name, and no two to the same one."""
+    one, other = (facts.node(name) for name in wanted.nodes)
+    for node in (one, other):
+        if node.hostname and node.hostname != node.name:
+            return Refused("right-node", f"anything on {node.name}", f"its address leads to a machine that calls itself {node.hostname}",
+                           "mend `address` in cluster.toml; the node's name there is what `uname -n` says")
+    if one.boot_id and one.boot_id == other.boot_id:
+        return Refused("right-node", f"anything on {other.name}", f"its address leads to {one.name}", "mend `address` in cluster.toml")
+    return None
