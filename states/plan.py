@@ -127,7 +127,7 @@ def _stack_needs(step: Step, items: list[Item], goal: Goal) -> tuple[str, ...]:
         found += [item.key for item in items if item.step is not None and item.node == step.node
                   and item.step.do is Do.STOP_LAYER and item.step.layer in early]
         found += [item.key for item in items if placed.spec.copied and item.step is not None and item.step.layer == step.layer]
-        found += [item.key for item in items if item.waiting is not None and item.waiting.event == "solved"]  # a victim stands still till then
+        found += [item.key for item in items if item.waiting is not None and item.waiting.event == "solved"]
     roles = [item.key for item in items if item.resource == placed.resource and placed.spec.data and item.node in (step.node, "")]
     if step.do is Do.STOP_LAYER and carries_role(goal.stack, placed):
         roles = [item.key for item in items if item.step is not None and item.step.do is Do.DEMOTE and item.node == step.node]
