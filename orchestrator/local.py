@@ -9,9 +9,11 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import tempfile
 from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from typing import IO, Self
 
 import anyio
 import anyio.abc
@@ -56,20 +58,19 @@ class _Child:
         self.stderr = stderr
 
     @classmethod
-    async def start(cls, argv: tuple[str, ...], *, stdin: bool, quiet: bool = False) -> _Child:
-        """With `quiet`, its stderr goes nowhere. Raises OSError."""
+    async def start(cls, argv: tuple[str, ...], *, stdin: bool, stderr: int | None = None) -> _Child:
+        """`stderr`: where its stderr goes, if not into our pipe. Raises OSError."""
         source = subprocess.PIPE if stdin else subprocess.DEVNULL
-        stdout, stderr = _Pipe(), _Pipe()
+        stdout, errors = _Pipe(), _Pipe()
         done = False
         try:
             process = await anyio.open_process(
-                argv, stdin=source, stdout=stdout.far, stderr=subprocess.DEVNULL if quiet else stderr.far,
-                start_new_session=True
+                argv, stdin=source, stdout=stdout.far, stderr=errors.far if stderr is None else stderr, start_new_session=True
             )
             done = True
-            return cls(process, stdout, stderr)
+            return cls(process, stdout, errors)
         finally:
-            for pipe in (stdout, stderr):
+            for pipe in (stdout, errors):
                 pipe.started()
                 if not done:
                     pipe.close()
@@ -168,7 +169,7 @@ class LocalTransport:
         """Iterate over a long-lived READ command's lines; `command.limit` is not used."""
         try:
             argv = ("timeout", "-k", str(KILLED_AFTER), "0", *command.argv)
-            child = await _Child.start(argv, stdin=False, quiet=True)
+            child = await _Child.start(argv, stdin=False, stderr=subprocess.DEVNULL)
         except OSError as error:
             yield LocalLines(None, _not_started(error))
             return
@@ -176,6 +177,21 @@ class LocalTransport:
             yield LocalLines(child, None)
         finally:
             await child.stop()
+
+    @asynccontextmanager
+    async def pull(self, command: Command, most: int) -> AsyncIterator[LocalBytes]:
+        """Take a READ command's stdout as bytes, at our own pace."""
+        argv = ("timeout", "-k", "5", f"{command.limit:g}", *command.argv)
+        with tempfile.TemporaryFile() as complaint:
+            try:
+                child = await _Child.start(argv, stdin=False, stderr=complaint.fileno())
+            except OSError as error:
+                yield LocalBytes(None, most, command.limit, complaint, _not_started(error))
+                return
+            try:
+                yield LocalBytes(child, most, command.limit, complaint, None)
+            finally:
+                await child.stop()
 
     async def aclose(self) -> None:
         """Nothing is kept open."""
@@ -200,6 +216,44 @@ class LocalLines(AsyncIterator[str]):
                 self._child = None
                 self._waiting.extend(self._splitter.end())
         return self._waiting.popleft()
+
+
+class LocalBytes:
+    """The stdout of a pulled command; implements `orchestrator.transport.Pulled`."""
+
+    def __init__(self, child: _Child | None, most: int, limit: float, complaint: IO[bytes], failed: Outcome | None) -> None:
+        self._child = child
+        self._left = most
+        self._most = most
+        self._deadline = anyio.current_time() + limit + 5 + ANSWER
+        self._complaint = complaint
+        self.outcome = failed
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes:
+        if self._child is None or self.outcome is not None:
+            raise StopAsyncIteration
+        data = b""
+        with anyio.CancelScope(deadline=self._deadline) as patience:
+            data = await self._child.stdout.read()
+            if not data:
+                await self._child.process.wait()
+        self._left -= len(data)
+        if data and self._left >= 0:
+            return data
+        self.outcome = self._end(late=patience.cancelled_caught)
+        raise StopAsyncIteration
+
+    def _end(self, *, late: bool) -> Outcome:
+        code = self._child.process.returncode if self._child is not None else None
+        if self._left < 0:
+            return Unknown(Why.TOO_LONG, f"more than the {self._most} bytes that were expected; the command was ended")
+        if late or code is None:
+            return Unknown(Why.TIMEOUT, "no end of the stream within its limit and ours")
+        self._complaint.seek(0)
+        return _ended(code, b"", self._complaint.read()[-4000:])
 
 
 def _not_started(error: OSError) -> NotSent:

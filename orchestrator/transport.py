@@ -70,6 +70,24 @@ class Unknown:
 Outcome = Exited | Signalled | NotSent | Unknown
 
 
+class Pulled(Protocol):
+    """The bytes of a command's stdout, in pieces of any size. What is not asked for waits on the node: nothing is read ahead
+    but a few MiB. When the iteration has ended, for whatever reason, `outcome` says how: only Exited(0) is all of it."""
+
+    @property
+    def outcome(self) -> Outcome | None:
+        """None while bytes may still come. An Exited has no stdout (it was given out) and the end of stderr."""
+        ...
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        """Itself."""
+        ...
+
+    async def __anext__(self) -> bytes:
+        """Some bytes. Never raises for anything a network or a node can do."""
+        ...
+
+
 class Transport(Protocol):
     """Runs commands on nodes. Implementations: `orchestrator.ssh`, later a simulated one."""
 
@@ -80,6 +98,12 @@ class Transport(Protocol):
     def follow(self, command: Command) -> AbstractAsyncContextManager[AsyncIterator[str]]:
         """Start a long-lived READ command and iterate over its lines. The iteration ends when the stream does, for
         whatever reason; leaving the context ends the command on the node."""
+        ...
+
+    def pull(self, command: Command, most: int) -> AbstractAsyncContextManager[Pulled]:
+        """Start a READ command and take its stdout as bytes, at our own pace, within `command.limit` seconds. More than
+        `most` bytes are Unknown(TOO_LONG). Leaving the context ends the command on the node, and so does the end of the
+        connection."""
         ...
 
     async def aclose(self) -> None:

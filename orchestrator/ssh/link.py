@@ -12,7 +12,7 @@ import asyncssh
 
 from orchestrator.commands import Command, Effect
 from orchestrator.ssh.dial import Proxy
-from orchestrator.ssh.session import Collector, Follower, Session
+from orchestrator.ssh.session import Collector, Follower, Puller, Session
 from orchestrator.ssh.translate import FAILURES
 from orchestrator.ssh.values import Target, Timing
 from orchestrator.ssh.warm import Warm
@@ -207,12 +207,22 @@ class Link:
     async def start_lines(self, command: Command, session: Follower) -> NotSent | Unknown | None:
         """Start a command to follow, in a slot that the caller holds. None when it runs, or when the link is dead and
         nothing was sent: the session knows which."""
-        line = tie(shlex.join(("timeout", "-k", str(KILLED_AFTER), "0", *command.argv)))  # 0: no limit
+        return await self._start_tied(shlex.join(("timeout", "-k", str(KILLED_AFTER), "0", *command.argv)), session)  # 0: no limit
+
+    def puller(self, command: Command, most: int) -> Puller:
+        """What `start_bytes` and `stop_lines` take."""
+        return Puller(most, command.limit + 5 + self._timing.answer)  # `timeout -k 5` ends it on the node first
+
+    async def start_bytes(self, command: Command, session: Puller) -> NotSent | Unknown | None:
+        """As `start_lines`, for a command with a limit."""
+        return await self._start_tied(command.line(), session)
+
+    async def _start_tied(self, line: str, session: Session) -> NotSent | Unknown | None:
         with anyio.move_on_after(self._timing.session):
-            return await self._start(session, line)
+            return await self._start(session, tie(line))
         self.spoil()
         return NotSent(Why.NO_SESSION, f"{self.target.name}: sshd did not open a session in time")
 
-    async def stop_lines(self, session: Follower) -> None:
-        """End a followed command, a bounded time even when cancelled."""
+    async def stop_lines(self, session: Follower | Puller) -> None:
+        """End a followed or pulled command, a bounded time even when cancelled."""
         await self._leave(session, KILLED_AFTER)

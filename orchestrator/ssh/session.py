@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
@@ -10,7 +11,7 @@ import anyio
 import asyncssh
 
 from orchestrator.ssh.lines import Splitter
-from orchestrator.ssh.values import Timing
+from orchestrator.ssh.values import MEBIBYTE, Timing
 from orchestrator.transport import Exited, Outcome, Signalled, Unknown, Why
 
 Channel = asyncssh.SSHClientChannel[bytes]
@@ -191,3 +192,68 @@ class Follower(Session):
         if len(self.waiting) == self.MOST_WAITING // 2 and self.channel is not None:
             self.channel.resume_reading()
         return line
+
+
+class Puller(Session):
+    """A command's stdout as bytes; stops reading while `MOST_WAITING` bytes of it wait. `most`: no more than so many in all;
+    `limit`: nor later than so many seconds after it was sent."""
+
+    MOST_WAITING = 4 * MEBIBYTE
+
+    def __init__(self, most: int, limit: float) -> None:
+        super().__init__(self._sent, tied=True)
+        self.complaint = b""
+        self._limit = limit
+        self._deadline = math.inf
+        self.too_long = False
+        self._most = most
+        self._given = 0
+        self._waiting: list[bytes] = []
+        self._size = 0
+        self._news = anyio.Event()
+
+    def _sent(self) -> None:
+        self._deadline = anyio.current_time() + self._limit
+
+    def take(self, data: bytes, *, error: bool) -> None:
+        if error:
+            self.complaint = (self.complaint + data)[-4000:]
+            return
+        self._waiting.append(data)
+        self._size += len(data)
+        self.too_long = self._given + self._size > self._most
+        if self._size > self.MOST_WAITING and self.channel is not None:
+            self.channel.pause_reading()
+        self._news.set()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        self._news.set()
+
+    async def next_bytes(self) -> bytes:
+        """All that waits; none when the stream has ended, too much was said, or time is up."""
+        with anyio.CancelScope(deadline=self._deadline):
+            while not self._waiting and not self.closed.is_set():
+                self._news = anyio.Event()
+                await self._news.wait()
+        if self.too_long:
+            return b""
+        data, self._waiting, self._size = b"".join(self._waiting), [], 0
+        self._given += len(data)
+        if len(data) > self.MOST_WAITING and self.channel is not None:
+            self.channel.resume_reading()  # calls `take` at once with what it held back, which may pause again
+        return data
+
+    def outcome(self) -> Outcome:
+        """What the channel tells, after the last bytes or when time is up."""
+        if self.too_long:
+            return Unknown(Why.TOO_LONG, f"more than the {self._most} bytes that were expected; the command was ended")
+        if self.lost is not None:
+            return Unknown(Why.LOST, str(self.lost) or type(self.lost).__name__)
+        if self.signal is not None:
+            return Signalled(self.signal, b"", self.complaint)
+        if not self.closed.is_set():
+            return Unknown(Why.TIMEOUT, "no end of the stream within its limit and ours")
+        if self.code is None:
+            return Unknown(Why.LOST, "the session ended without saying how the command ended")
+        return Exited(self.code, b"", self.complaint)

@@ -16,7 +16,7 @@ from orchestrator.transport import NotSent, Outcome, Unknown, Why
 if TYPE_CHECKING:
     from orchestrator.ssh.connect import Connector
     from orchestrator.ssh.link import Link
-    from orchestrator.ssh.session import Follower
+    from orchestrator.ssh.session import Follower, Puller
 
 HANDSHAKES = 8  # at once, over all nodes: they may share a jump host, whose sshd drops at random above 10 (S9)
 
@@ -68,6 +68,26 @@ class Lines(AsyncIterator[str]):
                 self.why_ended = Unknown(Why.LOST, str(self._session.lost))
             raise StopAsyncIteration
         return line
+
+
+class Bytes:
+    """The stdout of a pulled command; implements `orchestrator.transport.Pulled`."""
+
+    def __init__(self, session: Puller | None, failed: Outcome | None) -> None:
+        self._session = session
+        self.outcome = failed
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes:
+        if self._session is None or self.outcome is not None:
+            raise StopAsyncIteration
+        data = await self._session.next_bytes()
+        if not data:
+            self.outcome = self._session.outcome()
+            raise StopAsyncIteration
+        return data
 
 
 class SshTransport:
@@ -131,6 +151,27 @@ class SshTransport:
                 finally:
                     await link.stop_lines(session)
         yield Lines(None, self._gave_no_session(node))
+
+    @asynccontextmanager
+    async def pull(self, command: Command, most: int) -> AsyncIterator[Bytes]:
+        """Take a READ command's stdout as bytes, at our own pace. Leaving ends the command on the node (TERM, KILL 5 s
+        later), and so does the end of the connection."""
+        node = self._nodes[command.host]
+        for _ in range(2):
+            link = await self._link(node)
+            if isinstance(link, NotSent):
+                yield Bytes(None, link)
+                return
+            async with link.slot(command.effect):
+                session = link.puller(command, most)
+                try:
+                    failed = await link.start_bytes(command, session)
+                    if failed is not None or session.may_have_started:
+                        yield Bytes(session, failed)
+                        return
+                finally:
+                    await link.stop_lines(session)
+        yield Bytes(None, self._gave_no_session(node))
 
     async def connect(self, host: str) -> NotSent | None:
         """Make the connection now, for a command that will come: None when it is there. For start-up, which can so
