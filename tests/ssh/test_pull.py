@@ -78,7 +78,7 @@ async def test_limit(nodes: Transport) -> None:
 async def test_who_does_not_read_slows_the_command(tmp_path: Path, nodes: Transport) -> None:
     """Back-pressure: 64 MiB are never read ahead; the command stands still at a few MiB, and goes on when we do."""
     told = tmp_path / "told"
-    script = f"i=0; while [ $i -lt 64 ]; do head -c {MEBIBYTE} /dev/zero; i=$((i + 1)); echo $i >{told}; done"
+    script = f"i=0; echo 0 >{told}; while [ $i -lt 64 ]; do head -c {MEBIBYTE} /dev/zero; i=$((i + 1)); echo $i >{told}; done"
     async with nodes.pull(sh(script), PLENTY) as pulled:
         first = await anext(aiter(pulled))
 
@@ -145,11 +145,11 @@ async def test_a_node_that_stops_answering(new_sshd: Callable[..., Sshd]) -> Non
 async def test_a_command_whose_end_nobody_tells(new_sshd: Callable[..., Sshd]) -> None:
     """Its own `timeout` hangs: our patience is bounded too."""
     server = new_sshd()
-    async with transport(server, evolve(QUICK, keepalive=30, answer=0.1)) as far:
-        async with far.pull(sh("kill -STOP $PPID; exec sleep 50", limit=0.1), PLENTY) as pulled:
-            assert await taken(pulled) == b""
-            assert pulled.outcome is not None
-            unknown(pulled.outcome, Why.TIMEOUT)
+    far = transport(server, evolve(QUICK, keepalive=30, answer=0.1))
+    async with far, far.pull(sh("kill -STOP $PPID; exec sleep 50", limit=0.1), PLENTY) as pulled:
+        assert await taken(pulled) == b""
+        assert pulled.outcome is not None
+        unknown(pulled.outcome, Why.TIMEOUT)
 
 
 async def test_not_reachable(new_sshd: Callable[..., Sshd]) -> None:
