@@ -22,6 +22,7 @@ COMMANDS = {
     "fence":   ("orchestrator.cli.fence",   "Switch a node off, so that the other can go on."),
     "fence-ack": ("orchestrator.cli.fence", "Say that a node is off, where no agent can."),
     "status":  ("orchestrator.cli.status",  "What is seen on both nodes. Changes nothing."),
+    "splitbrain": ("orchestrator.cli.splitbrain", "What was saved before a split brain was resolved: look at it, bring it back."),
     "journal": ("orchestrator.cli.journal", "What was intended and what came of it."),
     "graph":   ("orchestrator.cli.graph",   "The state machines, drawn from their tables."),
     "lab":     ("fixtures.lab.commands",    "A real two-node cluster on this machine."),

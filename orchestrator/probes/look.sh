@@ -73,6 +73,7 @@ look_disk() { # DISK MINOR ZEROS ATTACHED NAME
 	printf 'sectors '; first "$sys/size"
 	for holder in "$sys"/holders/*; do
 		[ -e "$holder" ] && [ "${holder##*/}" != "drbd$2" ] || continue
+		ours "${holder##*/}" "$5" && continue
 		held "$4" "$5" "${holder##*/}"
 		mounted_on "${holder##*/}" "$4" "$5"
 	done
@@ -91,6 +92,11 @@ look_disk() { # DISK MINOR ZEROS ATTACHED NAME
 	1) printf '\nmetadata missing\n' ;; # drbdmeta: "No valid meta data found"; 20: it could not be read
 	esac
 	[ "$3" = - ] || look_contents "$disk" "$3" "$sys"
+}
+
+ours() { # HOLDER RESOURCE: a read-only device through which we save the blocks (recovery/save.sh): nothing can be written through it
+	[ -r "/sys/class/block/$1/dm/name" ] && read -r volume <"/sys/class/block/$1/dm/name" && [ "$volume" = "orchestrate-save-$2" ] || return
+	[ -r "/sys/class/block/$1/ro" ] && read -r ro <"/sys/class/block/$1/ro" && [ "$ro" = 1 ]
 }
 
 mounted_on() { # NAME ATTACHED RESOURCE: mounts of this device, and of what stands on it
