@@ -43,7 +43,7 @@ def _style(state: Enum) -> str:
     return "green" if state in GOOD else "bold red" if state in BAD else "yellow"
 
 
-def _size(kib: float | None) -> str:
+def size_words(kib: float | None) -> str:
     """KiB for people."""
     if kib is None:
         return "?"
@@ -68,7 +68,7 @@ def draw_status(config: Config, facts: ClusterFacts, stream: TextIO) -> None:
             link = side.replication.value if side.connected and side.replication.value != "Established" else side.connection.value
             table.add_row(
                 name if number == 0 else "", Text(state.value, _style(state)) if number == 0 else "", side.node,
-                side.role.value, side.disk.value, link, _size(side.out_of_sync),
+                side.role.value, side.disk.value, link, size_words(side.out_of_sync),
             )
     out.print(table)
     for name in config.resource:
@@ -254,7 +254,7 @@ class Screen:
         """See Watch."""
         rate = f"{progress.rate / 1024:.0f} MiB/s" if progress.rate else "- MiB/s"
         eta = f"ETA {progress.eta:.0f} s" if progress.eta is not None else "ETA ?"
-        words = f"{progress.percent:.0f} %, {_size(progress.left)} left, {rate}, {eta}"
+        words = f"{progress.percent:.0f} %, {size_words(progress.left)} left, {rate}, {eta}"
         if self._bars is not None:
             if resource not in self._tasks:
                 self._tasks[resource] = self._bars.add_task(f"{resource}: copying", total=100, words="")

@@ -21,6 +21,7 @@ COMMANDS = {
     "restart": ("orchestrator.cli.run",     "One node after the other down and up again, while the other serves."),
     "fence":   ("orchestrator.cli.fence",   "Switch a node off, so that the other can go on."),
     "fence-ack": ("orchestrator.cli.fence", "Say that a node is off, where no agent can."),
+    "recover-splitbrain": ("orchestrator.cli.recover", "End a split brain: evidence, consent, an archive, and the pair whole again."),
     "status":  ("orchestrator.cli.status",  "What is seen on both nodes. Changes nothing."),
     "splitbrain": ("orchestrator.cli.splitbrain", "What was saved before a split brain was resolved: look at it, bring it back."),
     "journal": ("orchestrator.cli.journal", "What was intended and what came of it."),

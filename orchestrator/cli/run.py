@@ -34,9 +34,9 @@ def up(obj: dict[str, Path | None], apply_config: bool, degraded: bool, as_json:
     """Bring everything up on both nodes, in order. Run again, it goes on from what it sees; there already, it changes
     nothing. What it would do: `orchestrate plan`."""
     config = read_config(obj)
-    with _open(obj, config, quiet=quiet) as (journal, screen):
+    with opened(obj, config, quiet=quiet) as (journal, screen):
         outcome = _go(config, config.goal(Direction.UP, apply_config, degraded=degraded), journal, screen)
-    _tell(config, *outcome, as_json=as_json, quiet=quiet)
+    tell(config, *outcome, as_json=as_json, quiet=quiet)
     return 0
 
 
@@ -50,9 +50,9 @@ def down(obj: dict[str, Path | None], only: str | None, degraded: bool, as_json:
     """Take everything down, in the reverse order: the shares first, both sides Secondary before either is away."""
     config = read_config(obj)
     goal = config.goal(Direction.DOWN, only=_one(config, only), degraded=degraded)
-    with _open(obj, config, quiet=quiet) as (journal, screen):
+    with opened(obj, config, quiet=quiet) as (journal, screen):
         outcome = _go(config, goal, journal, screen)
-    _tell(config, *outcome, as_json=as_json, quiet=quiet)
+    tell(config, *outcome, as_json=as_json, quiet=quiet)
     return 0
 
 
@@ -64,7 +64,7 @@ def down(obj: dict[str, Path | None], only: str | None, degraded: bool, as_json:
 def restart(obj: dict[str, Path | None], rolling: bool, reboot: bool, quiet: bool) -> int:
     """Each node in turn: down, rebooted if asked for, up again and UpToDate before the next. The other one serves."""
     config = read_config(obj)
-    with _open(obj, config, quiet=quiet) as (journal, screen):
+    with opened(obj, config, quiet=quiet) as (journal, screen):
         _go(config, config.goal(Direction.UP), journal, screen)  # nobody is taken away from a pair that is not whole
         for node in config.names:
             _go(config, config.goal(Direction.DOWN, only=frozenset({node})), journal, screen)
@@ -72,7 +72,7 @@ def restart(obj: dict[str, Path | None], rolling: bool, reboot: bool, quiet: boo
                 screen.note(f"{node} reboots")
                 anyio.run(reboot_node, config, node)
             outcome = _go(config, config.goal(Direction.UP), journal, screen)
-    _tell(config, *outcome, as_json=False, quiet=quiet)
+    tell(config, *outcome, as_json=False, quiet=quiet)
     return 0
 
 
@@ -85,7 +85,8 @@ def _one(config: Config, node: str | None) -> frozenset[str]:
 
 
 @contextmanager
-def _open(obj: dict[str, Path | None], config: Config, *, quiet: bool) -> Iterator[tuple[Journal, Screen]]:
+def opened(obj: dict[str, Path | None], config: Config, *, quiet: bool) -> Iterator[tuple[Journal, Screen]]:
+    """The journal and the screen of one run; what an earlier one left open is said."""
     from orchestrator.logs import open_log
 
     screen = Screen(quiet=quiet, log=open_log(obj["log"]))
@@ -96,6 +97,7 @@ def _open(obj: dict[str, Path | None], config: Config, *, quiet: bool) -> Iterat
 
 
 Outcome = tuple[Reached, ClusterFacts, int]
+"""What was reached, what is seen then, and how many steps were sent."""
 
 
 def _go(config: Config, goal: Goal, journal: Journal, screen: Screen) -> Outcome:
@@ -132,7 +134,8 @@ async def reboot_node(config: Config, node: str) -> None:
                                "look at its console", Kind.DEADLINE))
 
 
-def _tell(config: Config, reached: Reached, facts: ClusterFacts, sent: int, *, as_json: bool, quiet: bool) -> None:
+def tell(config: Config, reached: Reached, facts: ClusterFacts, sent: int, *, as_json: bool, quiet: bool) -> None:
+    """What came of a run."""
     if as_json:
         document: dict[str, Any] = {"reached": True, "steps_sent": sent, "warnings": list(reached.warnings)}
         click.echo(json.dumps(document))

@@ -5,23 +5,18 @@ from __future__ import annotations
 import hashlib
 import subprocess
 import time
-from functools import partial
 from pathlib import Path
 
 import anyio
 import pytest
-from attrs import evolve
 
 from orchestrator.cli.common import reaching
 from orchestrator.config import load
-from orchestrator.errors import RefusedError
-from orchestrator.recovery import nodes
-from orchestrator.recovery.archive import Archive, SaveFailedError
+from orchestrator.recovery.archive import Archive
 from orchestrator.recovery.extents import Extents
-from orchestrator.recovery.manifest import Changed, Manifest
+from orchestrator.recovery.manifest import Manifest
 from orchestrator.recovery.restore import restore
-from orchestrator.recovery.save import SaveRequest, save, survivor_extents, victim_extents
-from orchestrator.remote import Remote
+from orchestrator.recovery.save import SaveRequest, save
 from orchestrator.watch import Silent
 from tests.lab.cluster import DISK, N1, N2, Cluster
 

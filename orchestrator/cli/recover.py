@@ -1,0 +1,170 @@
+"""`orchestrate recover-splitbrain`: evidence, consent, save, discard, restore."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import anyio
+import click
+from attrs import evolve
+
+from orchestrator.cli.common import journal_path, look_at_all, reaching, read_config, wall_clock
+from orchestrator.cli.run import Outcome, opened, tell
+from orchestrator.config import Config
+from orchestrator.engine import Engine
+from orchestrator.errors import ConfigError, RefusedError
+from orchestrator.journal import Journal, newest
+from orchestrator.lease import holder
+from orchestrator.recovery.assessed import as_document, draw_assessment
+from orchestrator.recovery.run import Saving
+from orchestrator.render import Screen
+from states.assessment import Assessment, assess, consent_for
+from states.consent import NOTHING_CHANGED, Consent
+from states.facts import ClusterFacts
+from states.goal import Direction, Goal, Ledger, Refused
+
+
+@click.command(name="recover-splitbrain")
+@click.argument("resource", required=False)
+@click.option("--all", "every", is_flag=True, help="Every resource that is split.")
+@click.option("--plan", "only_plan", is_flag=True, help="Show the evidence, and what each choice would lose and do. Changes nothing.")
+@click.option("--victim", metavar="NODE", help="The node whose changes are saved and then discarded.")
+@click.option("--shown", metavar="TOKEN", help="The token that --plan printed: consent is for what was shown and nothing else.")
+@click.option("--archive", type=click.Path(path_type=Path, file_okay=False), help="Where archives go (default: beside the journal).")
+@click.option("--no-save", metavar="REASON", default="", help="Discard without an archive, and say why.")
+@click.option("--json", "as_json", is_flag=True, help="Print the assessment, or the outcome, as JSON.")
+@click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors.")
+@click.pass_obj
+def recover_splitbrain(
+    obj: dict[str, Path | None], resource: str | None, every: bool, only_plan: bool, victim: str | None, shown: str | None,
+    archive: Path | None, no_save: str, as_json: bool, quiet: bool,
+) -> int:
+    """End a split brain of RESOURCE: the victim's changes are saved and verified, then its disk follows the survivor's, which
+    serves all the while. Run again after a break, it goes on. A side that changed nothing needs no --victim."""
+    config = read_config(obj)
+    names = _chosen(config, resource, every, victim)
+    goal = config.goal(Direction.UP)
+    facts = anyio.run(_look, config)
+    found = tuple(assess(goal, facts, name) for name in names)
+    if only_plan:
+        return _show(config, found, as_json=as_json)
+    with opened(obj, config, quiet=quiet) as (journal, screen):
+        consents = _consents(goal, facts, found, victim, shown, journal, one=not every)
+        if not consents:
+            screen.note("no resource is split: nothing to recover")
+            return 0
+        _write_consents(journal, found, consents)
+        outcome = anyio.run(_recover, config, evolve(goal, consents=consents), journal, screen, archive, no_save)
+    tell(config, *outcome, as_json=as_json, quiet=quiet)
+    return 0
+
+
+def _chosen(config: Config, resource: str | None, every: bool, victim: str | None) -> tuple[str, ...]:
+    if (resource is None) != every:
+        raise ConfigError("name one resource, or --all")
+    if resource is not None and resource not in config.resource:
+        raise ConfigError(f"there is no resource {resource} in {config.path}; there are {', '.join(config.resource)}")
+    if victim is not None and victim not in config.names:
+        raise ConfigError(f"there is no node {victim} in {config.path}; there are {', '.join(config.names)}")
+    return tuple(config.resource) if resource is None else (resource,)
+
+
+async def _look(config: Config) -> ClusterFacts:
+    async with reaching(config) as remote:
+        return await look_at_all(remote)
+
+
+def _show(config: Config, found: tuple[Assessment, ...], *, as_json: bool) -> int:
+    """Print, and remember what was shown: a consent is about that. Exit 10 if there is something to recover."""
+    with Journal(journal_path(config), wall_clock) as journal:
+        for one in found:
+            journal.write({"kind": "assessed", "resource": one.resource, "token": one.token, "split": one.split})
+    if as_json:
+        click.echo(json.dumps([as_document(one) for one in found], indent=2))
+    else:
+        for one in found:
+            draw_assessment(one, sys.stdout)
+    return 10 if any(one.split for one in found) else 0
+
+
+# -- consent -------------------------------------------------------------------------------------------------------------
+
+def _consents(
+    goal: Goal, facts: ClusterFacts, found: tuple[Assessment, ...], victim: str | None, shown: str | None, journal: Journal, *, one: bool
+) -> tuple[Consent, ...]:
+    """What was agreed about each resource that is split, or is on the way back. Raises RefusedError where a human has to decide."""
+    consents = []
+    for each in found:
+        if each.agreed is not None and victim in (None, each.agreed.consent.victim):
+            consents.append(each.agreed.consent)  # an earlier run's: it goes on
+        elif each.split:
+            consents.append(_agree(goal, facts, each, victim, shown, journal))
+        elif one:
+            raise RefusedError(_not_split(facts, each))
+    return tuple(consents)
+
+
+def _not_split(facts: ClusterFacts, each: Assessment) -> Refused:
+    sides = "; ".join(f"{side.node} {side.role}/{side.disk}, {side.connection}, identifiers {side.identifiers}" for side in each.sides)
+    return Refused("no-discard-without-consent", f"recover {each.resource}", f"it is not split brain: {each.why}; {sides}",
+                   "orchestrate status says what it is and what to type")
+
+
+def _agree(goal: Goal, facts: ClusterFacts, each: Assessment, victim: str | None, shown: str | None, journal: Journal) -> Consent:
+    """The zero-change rule, or an operator who has seen this very state."""
+    what = f"recover {each.resource}"
+    by = NOTHING_CHANGED if victim is None and each.harmless is not None else f"{getpass.getuser()} at this machine"
+    chosen = victim or each.harmless
+    if chosen is None:
+        sides = "; ".join(f"{side.node} changed {'?' if side.changed is None else side.changed} KiB" for side in each.sides)
+        raise RefusedError(Refused("no-discard-without-consent", what, f"both sides may have changes: {sides}",
+                                   f"see `orchestrate recover-splitbrain {each.resource} --plan`, then name a --victim"))
+    if victim is not None:
+        _has_seen(each, shown, journal)
+    choice = next(one for one in each.choices if one.victim == chosen)
+    if choice.refused is not None:
+        raise RefusedError(choice.refused)
+    consent = consent_for(goal, facts, each.resource, chosen, by)
+    if consent is None:
+        raise RefusedError(Refused("fresh-facts", what, "a side's identifiers could not be read", "look again: orchestrate status"))
+    return consent
+
+
+def _has_seen(each: Assessment, shown: str | None, journal: Journal) -> None:
+    """The operator names a victim for what --plan showed, here or on another machine. Raises RefusedError if it is another now."""
+    told = [record["token"] for record in journal.past if record["kind"] == "assessed" and record["resource"] == each.resource]
+    last = shown or (told[-1] if told else None)
+    again = f"orchestrate recover-splitbrain {each.resource} --plan"
+    if last is None:
+        raise RefusedError(Refused("no-discard-without-consent", f"recover {each.resource}", "nobody has seen yet what would be lost",
+                                   f"{again}; then the same command again"))
+    if last != each.token:
+        now = "; ".join(f"{side.node} {side.identifiers}" for side in each.sides)
+        raise RefusedError(Refused("no-discard-without-consent", f"recover {each.resource}",
+                                   f"what was shown ({last}) is not what is there now ({each.token}: {now}): the consent is void", again))
+
+
+def _write_consents(journal: Journal, found: tuple[Assessment, ...], consents: tuple[Consent, ...]) -> None:
+    """Who agreed to what, and on what evidence: on disk before anything is done."""
+    for consent in consents:
+        seen = next(one for one in found if one.resource == consent.resource)
+        record: dict[str, Any] = {"kind": "consent", "resource": consent.resource, "victim": consent.victim, "by": consent.by}
+        journal.write({**record, "token": consent.token, "seen": as_document(seen)})
+
+
+# -- the run -------------------------------------------------------------------------------------------------------------
+
+async def _recover(config: Config, goal: Goal, journal: Journal, screen: Screen, archive: Path | None, no_save: str) -> Outcome:
+    name = holder()
+    folder = archive or journal_path(config).parent / "archives"
+    with screen:
+        async with reaching(config) as remote:
+            saving = Saving(config, remote, folder.absolute(), goal.consents, screen, no_save)
+            run_id = f"{int(wall_clock() * 1000):x}-{name.split(':')[1]}"
+            engine = Engine(remote, journal, goal, name, run_id, screen, Ledger(newest=newest(journal.past)), saver=saving)
+            reached = await engine.run()
+            return reached, engine.facts, len(engine.ledger.sent)

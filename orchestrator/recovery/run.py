@@ -1,0 +1,73 @@
+"""One recovery from split brain, from what was agreed to the pair serving again: the engine does the steps, this saves.
+
+The archive is made on this machine, below the folder that was named, under a name that is the same each time: a run that was
+killed goes on with what is there.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+import anyio
+from attrs import frozen
+
+from orchestrator.config import Config
+from orchestrator.recovery.request import SaveRequest
+from orchestrator.recovery.save import save
+from orchestrator.remote import Remote
+from orchestrator.watch import Watch
+from states.consent import NOT_SAVED, Consent
+from states.facts import ClusterFacts
+from states.goal import Step
+from states.identifiers import Identifiers
+from states.vocabulary import Layer
+
+
+@frozen
+class Saving:
+    """Saves what a victim alone has, when the engine asks for it. `folder`: where archives go. `waived`: the reason not to."""
+
+    config: Config
+    remote: Remote
+    folder: Path
+    consents: tuple[Consent, ...]
+    watch: Watch
+    waived: str = ""
+    leases: Callable[[], tuple[tuple[str, str, int], ...]] = tuple
+
+    async def __call__(self, step: Step, facts: ClusterFacts) -> str:
+        """The place of the verified archive. Raises RefusedError and SaveFailedError: nothing may be discarded then."""
+        if self.waived:
+            return f"{NOT_SAVED}{self.waived}"
+        consent = next(one for one in self.consents if one.resource == step.resource)
+        into = self.folder / f"{consent.resource}-{consent.victim}-{consent.token}"
+        await anyio.Path(self.folder).mkdir(parents=True, exist_ok=True)
+        await save(self.remote, request_of(self.config, facts, consent), into, self.watch)
+        return f"{socket.gethostname()}:{into}"
+
+
+def request_of(config: Config, facts: ClusterFacts, consent: Consent) -> SaveRequest:
+    """What is to be saved, from where. Raises KeyError for a resource the configuration does not have."""
+    survivor = next(node for node, _ in consent.shown if node != consent.victim)
+    return SaveRequest(
+        consent.resource, config.resource[consent.resource].minor, consent.victim, survivor,
+        config.disk_of(consent.resource, consent.victim), config.disk_of(consent.resource, survivor),
+        _numbers(facts, consent.victim, consent.resource), _numbers(facts, survivor, consent.resource),
+        _mount(config, facts, survivor, consent.resource),
+    )
+
+
+def _numbers(facts: ClusterFacts, node: str, resource: str) -> str:
+    """As the node has them now, the Primary bit included: it is asked whether it still has just these."""
+    found = facts.node(node).side(resource).identifiers or Identifiers(0, 0, (0, 0), frozenset())
+    return str(found)
+
+
+def _mount(config: Config, facts: ClusterFacts, node: str, resource: str) -> str:
+    """Where the node has the resource's file system mounted; "" if nowhere."""
+    for name, section in config.filesystem.items():
+        if section.resource == resource and facts.node(node).layer(f"mount {name}").state is Layer.UP:
+            return section.mount
+    return ""
