@@ -71,10 +71,11 @@ def assess(goal: Goal, facts: ClusterFacts, resource: str) -> Assessment:
     alone = f"{prediction.verdict.value}: {prediction.why}{loser}"
     views = tuple(_view(side, goal, facts, pair) for side in pair.sides)
     found = Assessment(resource, split, prediction.why, token_of(resource, shown), common_ancestor(pair), views, alone)
+    found = evolve(found, agreed=agreed(goal, facts, resource))
     if not split or any(ids is None for _, ids in shown):
         return found
     choices = tuple(Choice(side.node, side.out_of_sync, plan(with_consent(goal, facts, resource, side.node), facts)) for side in pair.sides)
-    return evolve(found, choices=choices, harmless=nothing_to_lose(pair, goal, facts), agreed=agreed(goal, facts, resource))
+    return evolve(found, choices=choices, harmless=nothing_to_lose(pair, goal, facts))
 
 
 def _view(side: Side, goal: Goal, facts: ClusterFacts, pair: Pair) -> SideView:
@@ -104,11 +105,11 @@ def with_consent(goal: Goal, facts: ClusterFacts, resource: str, victim: str) ->
 
 
 def agreed(goal: Goal, facts: ClusterFacts, resource: str) -> Record | None:
-    """What an earlier run has left on the nodes and still holds: a recovery that can go on."""
+    """What an earlier run has left on the nodes: a recovery that can go on. It still holds, or the two have met under it."""
     pair = _pair(goal, facts, resource)
     seen = tuple((side.node, side.identifiers) for side in pair.sides)
     records = (facts.node(side.node).record(resource) for side in pair.sides)
-    return next((record for record in records if record is not None and record.consent.holds(seen)), None)
+    return next((record for record in records if record is not None and (pair.met or record.consent.holds(seen))), None)
 
 
 def _pair(goal: Goal, facts: ClusterFacts, resource: str) -> Pair:
