@@ -14,7 +14,7 @@ import anyio
 import anyio.lowlevel
 from anyio.abc import TaskGroup
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
-from attrs import define, evolve, field, frozen
+from attrs import define, field, frozen
 
 from orchestrator.drbd.steps import Sender
 from orchestrator.errors import OrchestrateError, RefusedError
@@ -28,6 +28,7 @@ from orchestrator.streams import EventLine, Streams
 from orchestrator.tenure import Tenure
 from orchestrator.watch import Watch
 from states.decide import decide
+from states.evolve import evolve
 from states.facts import ClusterFacts
 from states.goal import Decision, Do, Goal, Kind, Ledger, Look, Reached, Refused, Step, Steps, Waiting, Wanted
 from states.pair import Pair

@@ -11,7 +11,7 @@ import shlex
 from collections.abc import Callable
 from functools import cache, partial
 
-from attrs import evolve, field, frozen
+from attrs import field, frozen
 
 from orchestrator.commands import Command, Effect
 from orchestrator.config import Config
@@ -25,6 +25,7 @@ from orchestrator.probes.stack import ExpectedStack
 from orchestrator.stack import steps as stack
 from orchestrator.stack.steps import expected_stack
 from orchestrator.transport import Exited, NotSent, Outcome, Signalled, Transport, Unknown
+from states.evolve import evolve
 from states.facts import NodeFacts
 from states.goal import Do, Step
 from states.vocabulary import Node
@@ -185,6 +186,8 @@ RESULT = re.compile(r"^==step (\S+) ([\d.]+)\n(.*?)^==result \1 (\d+) ([\d.]+)$"
 
 def _results(text: str) -> tuple[Result, ...]:
     found = []
-    for key, began, words, code, ended in RESULT.findall(text) if "==step " in text else ():  # a plain look has none
+    last = text.find("\n", text.rfind("\n==result ") + 1)  # the look comes behind them
+    within = text[:last] if last >= 0 else text
+    for key, began, words, code, ended in RESULT.findall(within) if "==step " in text else ():  # a plain look has none
         found.append(Result(key, int(code), float(began), float(ended), words.strip()))
     return tuple(found)

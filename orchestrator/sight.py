@@ -8,10 +8,11 @@ from __future__ import annotations
 import math
 
 import anyio
-from attrs import define, evolve, field
+from attrs import define, field
 
 from orchestrator.remote import Answer, Remote
 from orchestrator.streams import EventLine
+from states.evolve import evolve
 from states.facts import ClusterFacts, NodeFacts, Side
 from states.vocabulary import Contents, Layer, Metadata
 
@@ -56,7 +57,7 @@ class Sight:
         if line.event is not None and line.event.resource in dict(node.sides):
             side = line.fold(node.side(line.event.resource))
             now = anyio.current_time()
-            self.facts = self.facts.replace(evolve(node.with_side(line.event.resource, side), fresh=False, seen_at=now))
+            self.facts = self.facts.replace(node.with_side(line.event.resource, side, fresh=False, seen_at=now))
 
     def look(self, answer: Answer, asked_at: float) -> None:
         """A fresh look replaces a node's facts; events that came since it was asked for are folded in again.

@@ -6,11 +6,10 @@ pair do. Whatever is found is judged by the invariants before it is handed out.
 
 from __future__ import annotations
 
-from attrs import evolve
-
 from states import layer as layers
 from states import resource as resources
 from states.alone import decide_alone, last_good_copy
+from states.evolve import evolve
 from states.facts import ClusterFacts, Generation, Side
 from states.goal import (
     Decision,
@@ -40,6 +39,10 @@ from states.stacks import spec
 from states.stuck import explain
 from states.table import On, Row, towards
 from states.vocabulary import By, Layer, Metadata, Resource, Role
+
+ALONE = tuple(row for row in resources.TABLE if row.on is On.EACH)
+TOGETHER = tuple(row for row in resources.TABLE if row.on is not On.EACH)
+"""Rows a node takes by itself, and those of the pair."""
 
 
 def decide(goal: Goal, facts: ClusterFacts, ledger: Ledger) -> Decision:
@@ -181,7 +184,7 @@ def _decide_pair(goal: Goal, facts: ClusterFacts, ledger: Ledger, wanted: Wanted
     alone = _alone(pair, target, goal.direction)
     if alone:
         return _send(goal, facts, ledger, wanted, alone)
-    row = towards(resources.TABLE, state, target, goal.direction, pair, (row for row in resources.TABLE if row.on is not On.EACH))
+    row = towards(resources.TABLE, state, target, goal.direction, pair, TOGETHER)
     if row is None or row.source is Resource.UNKNOWN:
         return _no_way(goal, facts, ledger, pair, state)
     if row.by is By.AWAITED:
@@ -241,7 +244,6 @@ def _warnings(pair: Pair) -> tuple[str, ...]:
 
 def _alone(pair: Pair, target: Resource, way: Direction) -> list[tuple[Side, Row]]:
     """Rows that a node takes by itself, by its own side's state."""
-    rows = [row for row in resources.TABLE if row.on is On.EACH]
     found: list[tuple[Side, Row]] = []
     if any(side.suspended for side in pair.sides):
         return found
@@ -252,7 +254,7 @@ def _alone(pair: Pair, target: Resource, way: Direction) -> list[tuple[Side, Row
     for side in pair.sides:
         if target is Resource.DOWN and not side.configured:
             continue
-        row = towards(resources.TABLE, _side_view(side, target), target, way, pair, rows)
+        row = towards(resources.TABLE, _side_view(side, target), target, way, pair, ALONE)
         if row is not None and row.step is not None and not (row.step is Do.ATTACH and _after_its_peer(pair, side)):
             found.append((side, row))
     return found

@@ -6,10 +6,12 @@ Times are seconds of the orchestrator's own monotonic clock; sizes and out-of-sy
 from __future__ import annotations
 
 from enum import Enum
+from typing import Any
 
-from attrs import evolve, field, frozen
+from attrs import field, frozen
 
 from states.consent import Record
+from states.evolve import evolve
 from states.identifiers import Identifiers
 from states.vocabulary import ConnectionState, Contents, DiskState, Layer, Metadata, Node, ReplicationState, Role
 
@@ -19,6 +21,8 @@ Settings = tuple[tuple[str, str], ...]
 
 class Generation(Enum):
     """Families of DRBD that differ in commands, identifiers and handshake."""
+
+    __hash__ = object.__hash__  # as in `Word`
 
     V84 = "8.4"
     V9 = "9"
@@ -133,20 +137,25 @@ class NodeFacts:
 
     def side(self, resource: str) -> Side:
         """This node's side of a resource; all-unknown if it could not be seen."""
-        return dict(self.sides).get(resource) or Side(self.name)
+        for name, side in self.sides:
+            if name == resource:
+                return side
+        return Side(self.name)
 
     def layer(self, name: str) -> LayerFact:
         """One layer; UNKNOWN if it could not be seen."""
-        found = {fact.name: fact for fact in self.layers}
-        return found.get(name) or LayerFact(name, Layer.UNKNOWN, "not seen")
+        for fact in self.layers:
+            if fact.name == name:
+                return fact
+        return LayerFact(name, Layer.UNKNOWN, "not seen")
 
     def record(self, resource: str) -> Record | None:
         """What this node has on disk of a recovery of that resource."""
         return next((record for record in self.recoveries if record.consent.resource == resource), None)
 
-    def with_side(self, resource: str, side: Side) -> NodeFacts:
-        """The same look with one side replaced."""
-        return evolve(self, sides=tuple((name, side if name == resource else old) for name, old in self.sides))
+    def with_side(self, resource: str, side: Side, **more: Any) -> NodeFacts:
+        """The same look with one side replaced, and other fields of the node."""
+        return evolve(self, sides=tuple((name, side if name == resource else old) for name, old in self.sides), **more)
 
     def with_layer(self, fact: LayerFact) -> NodeFacts:
         """The same look with one layer replaced, or added where it had none."""

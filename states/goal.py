@@ -15,12 +15,16 @@ from states.stacks import Stack, spec
 class Direction(Enum):
     """Which way the stack is to move."""
 
+    __hash__ = object.__hash__  # as in `Word`
+
     UP = "up"
     DOWN = "down"
 
 
 class Do(Enum):
     """Kinds of steps. How each is said to a node is `orchestrator/drbd`'s knowledge, not ours."""
+
+    __hash__ = object.__hash__
 
     START_LAYER = "start-layer"
     STOP_LAYER = "stop-layer"

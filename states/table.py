@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from enum import Enum
 from functools import cache
 from typing import Any
@@ -72,15 +72,17 @@ def distances(table: tuple[Row, ...], goal: Enum, way: Direction) -> dict[Enum, 
     return found
 
 
-def towards(table: tuple[Row, ...], state: Enum, goal: Enum, way: Direction, view: object, rows: Iterable[Row] | None = None) -> Row | None:
+def towards(table: tuple[Row, ...], state: Enum, goal: Enum, way: Direction, view: object, rows: tuple[Row, ...] = ()) -> Row | None:
     """The row to take next from `state` towards `goal`: of those that hold, the one whose target is nearest.
 
     A row that leads back to its own state (it changes what its `when` asks) is taken before any other.
     """
+    return next((row for row in _ways(table, state, goal, way, rows or table) if row.holds(view)), None)
+
+
+@cache
+def _ways(table: tuple[Row, ...], state: Enum, goal: Enum, way: Direction, rows: tuple[Row, ...]) -> tuple[Row, ...]:
+    """Those of `rows` that lead from `state` to `goal`, the best first."""
     far = distances(table, goal, way)
-    open_rows = [
-        row for row in (table if rows is None else rows)
-        if row.source is state and row.by is not By.FEARED and row.way in (None, way)
-        and row.target in far and row.holds(view)
-    ]
-    return min(open_rows, key=lambda row: (row.target is not state, far[row.target]), default=None)
+    found = [row for row in rows if row.source is state and row.by is not By.FEARED and row.way in (None, way) and row.target in far]
+    return tuple(sorted(found, key=lambda row: (row.target is not state, far[row.target])))

@@ -9,8 +9,9 @@ import re
 from collections.abc import Callable
 from functools import lru_cache
 from importlib import resources
+from typing import Any
 
-from attrs import evolve, frozen
+from attrs import frozen
 
 from orchestrator.probes.events2 import absent, may_have_rotated, read_dump
 from orchestrator.probes.firewall import Port, read_port
@@ -19,6 +20,7 @@ from orchestrator.probes.proc_drbd import read_proc
 from orchestrator.probes.sections import Sections, seconds
 from orchestrator.probes.stack import ExpectedStack, read_stack
 from states.consent import Record
+from states.evolve import evolve
 from states.facts import ClaimFact, Generation, LayerFact, NodeFacts, Settings, Side
 from states.identifiers import Identifiers
 from states.settings import AGREED
@@ -192,11 +194,11 @@ def _side(node: str, sections: Sections, one: Expected) -> Side:
     side = _kernel_view(side, sections, one)
     if side.configured is None:
         return side
-    side = _disk(side, sections.get(f"disk {one.resource}") or "")
     kernel = sections.get(f"kernel {one.resource}")
     return evolve(
         side, running=read_show(sections.get(f"show {one.resource}") or ""),
         trouble=trouble(kernel) if kernel and not side.connected else None,
+        **_disk(sections.get(f"disk {one.resource}") or ""),
     )
 
 
@@ -228,40 +230,45 @@ def read_glance(node: NodeFacts, text: str, expected: tuple[Expected, ...], seen
     return node
 
 
-def _disk(side: Side, text: str) -> Side:
+@lru_cache(256)  # an idle disk reads the same in every look
+def _disk(text: str) -> dict[str, Any]:
+    """Fields of a side that its disk section tells."""
     holders = tuple(line.split(" ", 1)[1] for line in text.splitlines() if line.startswith("holder "))
     sectors = re.search(r"^sectors (\d+)", text, re.MULTILINE)
-    side = evolve(side, holders=holders, touched="\ntouched" in text, mounted_behind="\nmounted behind" in text,
-                  backing_size=int(sectors[1]) // 2 if sectors else None)
+    found: dict[str, Any] = {
+        "holders": holders, "touched": "\ntouched" in text, "mounted_behind": "\nmounted behind" in text,
+        "backing_size": int(sectors[1]) // 2 if sectors else None,
+    }
     if "\nnodevice" in text:
-        return evolve(side, signature="there is no such device")
+        return {**found, "signature": "there is no such device"}
     for line in text.splitlines():
         try:
             identifiers = Identifiers.parse(line.removeprefix("gi "))
         except ValueError:
             continue
-        side = evolve(side, identifiers=identifiers, metadata=Metadata.VALID)
-        return _contents(side, text) if identifiers.just_created else side
+        found |= {"identifiers": identifiers, "metadata": Metadata.VALID}
+        return found | _contents(text) if identifiers.just_created else found
     if "\nmetadata missing" not in text:
-        return side
-    return _contents(evolve(side, metadata=Metadata.MISSING), text)
+        return found
+    return {**found, "metadata": Metadata.MISSING, **_contents(text)}
 
 
-def _contents(side: Side, text: str) -> Side:
+def _contents(text: str) -> dict[str, Any]:
     kind = re.search(r"\b(?:TYPE|PTTYPE)=(\S+)", text)
     if kind is not None:
-        return evolve(side, contents=Contents.DATA, signature=f"it carries a signature of type {kind[1]}")
+        return {"contents": Contents.DATA, "signature": f"it carries a signature of type {kind[1]}"}
     if "\nzeros all" in text:
-        return evolve(side, contents=Contents.ZEROS)
+        return {"contents": Contents.ZEROS}
     zeros = re.search(r"^zeros (.*)$", text, re.MULTILINE)
     if zeros is None:
-        return side
+        return {}
     if zeros[1] in ("sampled", "not readable"):
-        return evolve(side, contents=Contents.BLANK if zeros[1] == "sampled" else Contents.UNKNOWN)
+        return {"contents": Contents.BLANK if zeros[1] == "sampled" else Contents.UNKNOWN}
     where = zeros[1].removeprefix("not").strip() or "somewhere"
-    return evolve(side, contents=Contents.DATA, signature=f"it does not read as zeros ({where})")
+    return {"contents": Contents.DATA, "signature": f"it does not read as zeros ({where})"}
 
 
+@lru_cache(64)
 def read_show(text: str) -> Settings:
     """The agreed settings of a live connection, from `drbdsetup show --show-defaults`; empty where there is none."""
     found = {}
