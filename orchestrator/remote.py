@@ -70,6 +70,7 @@ class Remote:
         self._expected = {name: self._expect(name) for name in config.names}
         self._stacks = {name: expected_stack(config, name) for name in config.names}
         parts = (look.SCRIPT, drbd.SCRIPT) if config.stack() is None else (look.SCRIPT, stack_probe.SCRIPT, drbd.SCRIPT, stack.SCRIPT)
+        self._calls: dict[tuple[str, bool, bool], str] = {}
         self._look_script, self._script = "\n".join(parts[:len(parts) // 2]), "\n".join(parts)
 
     def expected(self, node: str) -> tuple[look.Expected, ...]:
@@ -88,7 +89,14 @@ class Remote:
         )
 
     def _look_call(self, node: str, zeros: bool, *, contents: bool = True) -> str:
-        """The look at a node. `peer_id`: the other node's number in the resource files we write (DRBD 9)."""
+        """The look at a node; the same in every round trip."""
+        key = node, zeros, contents
+        if key not in self._calls:
+            self._calls[key] = self._new_look_call(*key)
+        return self._calls[key]
+
+    def _new_look_call(self, node: str, zeros: bool, contents: bool) -> str:
+        """`peer_id`: the other node's number in the resource files we write (DRBD 9)."""
         words = ["look"]
         for one in self.expected(node):
             words += [one.resource, str(one.minor), one.disk, str(one.port), "1" if one.zeros and zeros else "0" if contents else "-"]

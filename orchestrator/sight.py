@@ -49,14 +49,14 @@ class Sight:
             self._recent[line.node] = []
             self.facts = self.facts.replace(evolve(self.facts.node(line.node), fresh=False, seen_at=-math.inf))
             return
-        self._recent.setdefault(line.node, []).append((anyio.current_time(), line))
-        self._fold(line)
+        now = anyio.current_time()
+        self._recent.setdefault(line.node, []).append((now, line))
+        self._fold(line, now)
 
-    def _fold(self, line: EventLine) -> None:
+    def _fold(self, line: EventLine, now: float) -> None:
         node = self.facts.node(line.node)
-        if line.event is not None and line.event.resource in dict(node.sides):
+        if line.event is not None and node.knows(line.event.resource):
             side = line.fold(node.side(line.event.resource))
-            now = anyio.current_time()
             self.facts = self.facts.replace(node.with_side(line.event.resource, side, fresh=False, seen_at=now))
 
     def look(self, answer: Answer, asked_at: float) -> None:
@@ -70,8 +70,9 @@ class Sight:
         self.authkey = self.authkey or answer.authkey
         self.facts = self.facts.replace(seen)
         self._recent[name] = [(at, line) for at, line in self._recent.get(name, []) if at >= asked_at]
+        now = anyio.current_time()
         for _, line in self._recent[name]:
-            self._fold(line)
+            self._fold(line, now)
         if all(_alike(side, self.facts.node(name).side(resource)) for resource, side in seen.sides):
             self.facts = self.facts.replace(seen)
 

@@ -135,6 +135,10 @@ class NodeFacts:
         """This look reached the node. False says nothing about what the node is doing."""
         return self.state is Node.REACHABLE
 
+    def knows(self, resource: str) -> bool:
+        """Whether the look was about this resource."""
+        return any(name == resource for name, _ in self.sides)
+
     def side(self, resource: str) -> Side:
         """This node's side of a resource; all-unknown if it could not be seen."""
         for name, side in self.sides:
@@ -155,7 +159,7 @@ class NodeFacts:
 
     def with_side(self, resource: str, side: Side, **more: Any) -> NodeFacts:
         """The same look with one side replaced, and other fields of the node."""
-        return evolve(self, sides=tuple((name, side if name == resource else old) for name, old in self.sides), **more)
+        return evolve(self, sides=tuple([(name, side if name == resource else old) for name, old in self.sides]), **more)
 
     def with_layer(self, fact: LayerFact) -> NodeFacts:
         """The same look with one layer replaced, or added where it had none."""
@@ -188,4 +192,4 @@ class ClusterFacts:
 
     def replace(self, node: NodeFacts) -> ClusterFacts:
         """The same cluster with a newer look at one node."""
-        return ClusterFacts(tuple(node if old.name == node.name else old for old in self.nodes))
+        return ClusterFacts(tuple([node if old.name == node.name else old for old in self.nodes]))

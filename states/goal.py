@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import Enum
+from functools import lru_cache
 
 from attrs import evolve, field, frozen
 
@@ -128,7 +129,7 @@ class Step:
     @property
     def key(self) -> str:
         """Names the step within one plan: the same facts give the same key."""
-        return ":".join(part.replace(" ", "-") for part in (self.do.value, self.layer, self.resource, self.node) if part)
+        return _key(self.do, self.layer, self.resource, self.node)
 
     @property
     def claims(self) -> str:
@@ -144,6 +145,11 @@ class Step:
     def destructive(self) -> bool:
         """Claimed on the node before it runs."""
         return self.do in DESTRUCTIVE or (self.resource == "" and spec(self.layer).once and self.do is Do.START_LAYER)
+
+
+@lru_cache(1024)
+def _key(do: Do, layer: str, resource: str, node: str) -> str:
+    return ":".join(part.replace(" ", "-") for part in (do.value, layer, resource, node) if part)
 
 
 def ends_for_ever(key: str) -> bool:

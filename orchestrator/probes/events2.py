@@ -49,7 +49,8 @@ def parse_line(line: str) -> Event | None:
         at, words = words[0], words[1:]
     if len(words) < 2 or words[0] not in ACTIONS or words[1] == "-":
         return None
-    pairs = tuple((key, value) for key, sign, value in (word.partition(":") for word in words[2:]) if sign)
+    cut = [word.partition(":") for word in words[2:]]
+    pairs = tuple([(key, value) for key, sign, value in cut if sign])
     return Event(words[0], words[1], pairs, at)
 
 

@@ -6,6 +6,8 @@ import re
 
 from attrs import field, frozen
 
+END = re.compile(r"end \d+\.\d\d")
+
 
 @frozen
 class Sections:
@@ -18,9 +20,16 @@ class Sections:
     @classmethod
     def cut(cls, text: str) -> Sections:
         """Split; a section that comes twice (a batch's steps) keeps its last text."""
-        parts = re.split(r"^==(.+)$", text, flags=re.MULTILINE)
-        found = {name.strip(): body.strip("\n") for name, body in zip(parts[1::2], parts[2::2], strict=True)}
-        end = next((name.removeprefix("end ") for name in found if re.fullmatch(r"end \d+\.\d\d", name)), None)
+        found: dict[str, str] = {}
+        name = ""
+        for part in f"\n{text}".split("\n==")[1:]:
+            line, _, body = part.partition("\n")
+            if line:
+                name = line.strip()
+                found[name] = body.strip("\n")
+            elif name:  # a line with nothing behind the signs begins no section
+                found[name] = f"{found[name]}\n==\n{body}".strip("\n")
+        end = next((name.removeprefix("end ") for name in found if name.startswith("end ") and END.fullmatch(name)), None)
         return cls(found, end is not None, seconds(end or ""))
 
     def get(self, name: str) -> str | None:
