@@ -49,9 +49,12 @@ class Narrator:
         for wanted in self._goal.resources:
             for name in wanted.nodes:
                 found = facts.node(name).side(wanted.name).identifiers
-                if found is not None and facts.node(name).fresh and self._known.get((wanted.name, name)) != str(found):
-                    self._known[wanted.name, name] = str(found)
-                    self._write(kind="known", resource=wanted.name, node=name, identifiers=str(found))
+                if found is None or not facts.node(name).fresh:
+                    continue
+                text = str(found)
+                if self._known.get((wanted.name, name)) != text:
+                    self._known[wanted.name, name] = text
+                    self._write(kind="known", resource=wanted.name, node=name, identifiers=text)
 
     def _tell(self, machine: str, state: Enum) -> None:
         before = self._states.get(machine)

@@ -74,7 +74,8 @@ class Identifiers:
         return cls(current, bitmap, (newer, older), frozenset())
 
     def __str__(self) -> str:
-        return ":".join(f"{number:016X}" for number in (self.current, self.bitmap, *self.history))
+        newer, older = self.history
+        return f"{self.current:016X}:{self.bitmap:016X}:{newer:016X}:{older:016X}"
 
 
 def same(one: int, other: int) -> bool:
