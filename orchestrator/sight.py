@@ -70,9 +70,10 @@ class Sight:
         self.authkey = self.authkey or answer.authkey
         self.facts = self.facts.replace(seen)
         self._recent[name] = [(at, line) for at, line in self._recent.get(name, []) if at >= asked_at]
-        now = anyio.current_time()
-        for _, line in self._recent[name]:
-            self._fold(line, now)
+        if self._recent[name]:
+            now = anyio.current_time()
+            for _, line in self._recent[name]:
+                self._fold(line, now)
         if all(_alike(side, self.facts.node(name).side(resource)) for resource, side in seen.sides):
             self.facts = self.facts.replace(seen)
 
