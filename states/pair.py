@@ -5,7 +5,7 @@ from __future__ import annotations
 from attrs import frozen
 
 from states import handshake
-from states.facts import ClusterFacts, Generation, Side
+from states.facts import ClusterFacts, Generation, Settings, Side
 from states.goal import Ledger, Wanted
 from states.handshake import Prediction, Terms, Verdict
 from states.identifiers import same
@@ -86,11 +86,17 @@ def _unknown(why: str) -> Prediction:
 
 def terms(wanted: Wanted, generation: Generation) -> Terms:
     """The configured terms of a handshake."""
-    zero, one, two = (AfterSplit.read(wanted.setting(f"after-sb-{n}pri", "disconnect")) for n in range(3))
+    return terms_of(wanted.net, generation)
+
+
+def terms_of(settings: Settings, generation: Generation) -> Terms:
+    """The terms of a handshake that these settings are. Raises ValueError for a generation that is not known."""
+    said = dict(settings)
+    zero, one, two = (AfterSplit.read(said.get(f"after-sb-{n}pri", "disconnect")) for n in range(3))
     return Terms(
         handshake.Generation(generation.value), zero, one, two,
-        allow_two_primaries=wanted.setting("allow-two-primaries") == "yes", protocol=wanted.setting("protocol", "C"),
-        data_integrity_alg=wanted.setting("data-integrity-alg"),
+        allow_two_primaries=said.get("allow-two-primaries") == "yes", protocol=said.get("protocol", "C"),
+        data_integrity_alg=said.get("data-integrity-alg", ""),
     )
 
 

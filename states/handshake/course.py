@@ -14,7 +14,7 @@ from attrs import evolve, frozen
 from states.handshake.policies import Winner, split_winner
 from states.handshake.rules9 import RULES_9
 from states.handshake.rules84 import RULES_84
-from states.handshake.terms import Generation, RrConflict, Side, Verdict
+from states.handshake.terms import Generation, Refusal, RrConflict, Side, Verdict
 from states.handshake.view import Answer, MissingFact, Rule, View, role
 from states.vocabulary import DiskState, Role
 
@@ -42,6 +42,7 @@ class Course:
     if_failed: bool = False       # the direction holds only if neither is Primary (DRBD 9)
     reverted: bool = False        # the newer side was made the target (DRBD 9)
     end: Verdict | None = None    # the connection is dropped
+    refusal: Refusal | None = None  # ... because of this, if it is REFUSED
 
     def but(self, why: str, **changes: Any) -> Course:
         """This course, changed, and the reason."""
@@ -97,6 +98,7 @@ def compared(view: View) -> Course:
         or (a is Answer.CHANCE and view.terms.generation is Generation.V9),
         end={Answer.UNRELATED: Verdict.UNRELATED, Answer.NEEDS_91: Verdict.REFUSED,
              Answer.NEEDS_FEATURE: Verdict.REFUSED, Answer.RETRY: Verdict.REFUSED}.get(a),
+        refusal={Answer.NEEDS_91: Refusal.TOO_OLD, Answer.NEEDS_FEATURE: Refusal.TOO_OLD, Answer.RETRY: Refusal.RETRY}.get(a),
     )
 
 
@@ -174,7 +176,7 @@ def good_source(view: View, now: Course) -> Course:
         raise MissingFact("what becomes of a resync whose source is Inconsistent")
     if now.winner is Winner.PEER:
         return now
-    return now.but(f"{view.me.name} should be the source, but is Inconsistent", end=Verdict.REFUSED)
+    return now.but(f"{view.me.name} should be the source, but is Inconsistent", end=Verdict.REFUSED, refusal=Refusal.NO_GOOD_SOURCE)
 
 
 def good_primary(view: View, now: Course) -> Course:
@@ -197,7 +199,7 @@ def good_primary(view: View, now: Course) -> Course:
             return now
     if now.winner is Winner.CHANCE:
         raise MissingFact("who wins the race: a Primary that should become target refuses")
-    return now.but(f"{view.me.name} should become the target, but is Primary", end=Verdict.REFUSED)
+    return now.but(f"{view.me.name} should become the target, but is Primary", end=Verdict.REFUSED, refusal=Refusal.PRIMARY_IS_OLDER)
 
 
 def reversed_by_flag_9(view: View, now: Course) -> Course:
@@ -253,7 +255,7 @@ def two_primaries(view: View, now: Course) -> Course:
     """Two Primaries connect only where that is allowed."""
     if view.terms.allow_two_primaries or view.primaries < 2:
         return now
-    return now.but("both are Primary, and allow-two-primaries is no", end=Verdict.REFUSED)
+    return now.but("both are Primary, and allow-two-primaries is no", end=Verdict.REFUSED, refusal=Refusal.TWO_PRIMARIES)
 
 
 STEPS_84: tuple[Step, ...] = (

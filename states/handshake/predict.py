@@ -9,7 +9,7 @@ from attrs import evolve
 
 from states.handshake.course import Course, flagged, inconsistent, run
 from states.handshake.policies import Winner
-from states.handshake.terms import Generation, Prediction, Side, Terms, Verdict, incompatible
+from states.handshake.terms import Generation, Prediction, Refusal, Side, Terms, Verdict, incompatible
 from states.handshake.view import MissingFact, View
 from states.identifiers import JUST_CREATED
 
@@ -30,10 +30,10 @@ def predict(a: Side, b: Side, terms: Terms, other: Terms | None = None) -> Predi
     if terms.generation is not other.generation:
         return _unknown("how DRBD 8.4 and 9 compare with each other")
     if setting := incompatible(terms, other):
-        return Prediction(Verdict.REFUSED, ("", ""), f"incompatible settings: {setting} differs")
+        return Prediction(Verdict.REFUSED, ("", ""), f"incompatible settings: {setting} differs", refusal=Refusal.SETTINGS)
     try:
         if terms.generation is Generation.V9 and flagged(a) and flagged(b):
-            return Prediction(Verdict.REFUSED, ("", ""), "incompatible settings: both carry --discard-my-data")
+            return Prediction(Verdict.REFUSED, ("", ""), "incompatible settings: both carry --discard-my-data", refusal=Refusal.BOTH_FLAGGED)
         return _agreed([
             _joined(one, two, terms, other) for one, two in product(_completed(a, terms), _completed(b, terms))
         ], (a, b))
@@ -79,7 +79,8 @@ def _joined(a: Side, b: Side, terms: Terms, other: Terms) -> Prediction:
     why = "; ".join(dict.fromkeys((*ours.why, *(theirs.why if theirs.end and not ours.end else ()))))
     for verdict in DROPS:
         if verdict in (ours.end, theirs.end):
-            return Prediction(verdict, rules, why)
+            dropped = ours if ours.end is verdict else theirs
+            return Prediction(verdict, rules, why, uncounted=ours.uncounted or theirs.uncounted, refusal=dropped.refusal)
     if ours.winner is not theirs.winner.turned():
         return evolve(_unknown(f"what follows when the two contradict each other: {a.name} goes by rule {ours.rule}, "
                                f"{b.name} by rule {theirs.rule}"), rules=rules)
@@ -88,6 +89,7 @@ def _joined(a: Side, b: Side, terms: Terms, other: Terms) -> Prediction:
     return Prediction(
         _verdict(ours, a, b, full=full), rules, _with_remains(why, ours, (a, b), terms),
         source={Winner.ME: 0, Winner.PEER: 1}.get(ours.winner), full=full, losers=losers, discards=discards,
+        uncounted=ours.uncounted or theirs.uncounted,
     )
 
 

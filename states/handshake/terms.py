@@ -47,6 +47,18 @@ class Verdict(Enum):
     UNKNOWN = "unknown"              # a value that decides is not known, or chance decides whether they connect
 
 
+class Refusal(Enum):
+    """Over what a connection is dropped when the verdict is REFUSED."""
+
+    SETTINGS = "the settings of the two sides differ"
+    BOTH_FLAGGED = "both sides carry --discard-my-data"
+    PRIMARY_IS_OLDER = "a Primary should become the target of the resync"
+    NO_GOOD_SOURCE = "the source of the resync is Inconsistent"
+    TWO_PRIMARIES = "both are Primary, and two are not allowed"
+    TOO_OLD = "a side's protocol is too old to tell"
+    RETRY = "they will try again"
+
+
 CONNECTING = frozenset({
     Verdict.IN_SYNC, Verdict.BOTH_NEW, Verdict.BITMAP_SYNC, Verdict.FULL_SYNC, Verdict.REVERTED, Verdict.SPLIT_AUTO,
 })
@@ -142,7 +154,8 @@ class Prediction:
 
     `rules` are what each side's kernel will log (several, joined by "|", where nobody can tell which, and it does not
     matter). `source` is None when nothing is copied or when chance decides. `losers` may lose acknowledged writes that
-    the other side does not hold, `discards` is how many KiB at most (None: not known).
+    the other side does not hold, `discards` is how many KiB at most (None: not known). `uncounted`: a split brain
+    "via history": the bitmaps do not count from a common point. `refusal`: why, if the verdict is REFUSED.
     """
 
     verdict: Verdict
@@ -152,6 +165,8 @@ class Prediction:
     full: bool = False
     losers: frozenset[int] = frozenset()
     discards: int | None = 0
+    uncounted: bool = False
+    refusal: Refusal | None = None
 
     @property
     def connects(self) -> bool:
