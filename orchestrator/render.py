@@ -17,6 +17,7 @@ from rich.text import Text
 from orchestrator.config import Config
 from orchestrator.journal import Intent, Record
 from states.check import Finding, Weight
+from states.diagnosis import Cause, Diagnosis, diagnose
 from states.facts import ClusterFacts, NodeFacts
 from states.goal import Ledger, Step
 from states.pair import Pair
@@ -32,6 +33,11 @@ BAD: frozenset[Enum] = frozenset({
     Layer.FAILED, Layer.HUNG,
     Resource.SPLIT_BRAIN, Resource.DIVERGED, Resource.UNRELATED, Resource.SUSPECT, Resource.FROZEN, Resource.UNKNOWN,
 })
+
+CALM = frozenset({
+    Cause.RESYNCING, Cause.DOWN, Cause.PEER_DOWN, Cause.NO_METADATA, Cause.NEVER_SYNCED, Cause.NOT_CONNECTED, Cause.BEHIND, Cause.BY_HAND,
+})
+"""Diagnoses of a pair that is only not up."""
 
 
 def console(stream: TextIO) -> Console:
@@ -55,8 +61,8 @@ def size_words(kib: float | None) -> str:
 
 # -- status ------------------------------------------------------------------------------------------------------------
 
-def draw_status(config: Config, facts: ClusterFacts, stream: TextIO) -> None:
-    """A table per cluster: each resource's state, then both sides."""
+def draw_status(config: Config, facts: ClusterFacts, stream: TextIO, *, why: bool = False) -> None:
+    """A table per cluster: each resource's state, then both sides. `why`: and what each diagnosis rests on."""
     out = console(stream)
     table = Table(title=f"cluster {config.cluster.name}", title_justify="left", title_style="bold")
     for heading in ("resource", "state", "node", "role", "disk", "connection", "out of sync"):
@@ -72,18 +78,23 @@ def draw_status(config: Config, facts: ClusterFacts, stream: TextIO) -> None:
             )
     out.print(table)
     for name in config.resource:
-        pair = Pair.of(facts, config.wanted(name), Ledger())
-        if classify(pair) in BAD and not pair.unseen:
-            out.print(f"{name}: {pair.prediction.why}", style="red")
-        for side in pair.sides:
-            if side.trouble is not None:
-                out.print(f"{name} on {side.node}: the kernel says: {side.trouble.text}", style="red")
+        _draw_diagnosis(name, diagnose(Pair.of(facts, config.wanted(name), Ledger()), facts), out, why=why)
     stack = config.stack()
     if stack is not None:
         _draw_stack(stack, facts, out)
         out.print(_fencing_words(config, facts))
     for node in facts.nodes:
         _draw_node(node, out)
+
+
+def _draw_diagnosis(name: str, found: Diagnosis, out: Console, *, why: bool) -> None:
+    """What is wrong in one sentence, and what to type; nothing where nothing is wrong."""
+    if found.kind is not Cause.HEALTHY:
+        out.print(f"{name}: {found.kind.value}: {found.summary}", style="yellow" if found.kind in CALM else "bold red")
+        out.print(f"    type next: {found.type_next}")
+    if why:
+        for line in found.evidence:
+            out.print(f"    {line}")
 
 
 def _draw_stack(stack: Stack, facts: ClusterFacts, out: Console) -> None:

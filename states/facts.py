@@ -13,7 +13,7 @@ from attrs import field, frozen
 from states.consent import Record
 from states.evolve import evolve
 from states.identifiers import Identifiers
-from states.vocabulary import ConnectionState, Contents, DiskState, Layer, Metadata, Node, ReplicationState, Role
+from states.vocabulary import ConnectionState, Contents, DiskState, Ending, Layer, Metadata, Node, ReplicationState, Role
 
 Settings = tuple[tuple[str, str], ...]
 """Pairs of option name and value, sorted by name: hashable, comparable, printable."""
@@ -39,13 +39,33 @@ class Trouble:
 
 
 @frozen
+class LinkLog:
+    """What a node's kernel log last said of a resource's connection. The log forgets: what is not in it may still have been.
+
+    `answer`, `rule`: of the last handshake, as the kernel writes them (`uuid_compare()=100 by rule 90`). `outcome`: what it
+    did about that, in its words. `ended`: how the last connection or attempt ended; `parted_at`: when they were last seen to
+    part while connected. `attempts`: handshakes that led to nothing since. Times: seconds since that node's boot, or None.
+    """
+
+    answer: str = ""
+    rule: str = ""
+    handshake_at: float | None = None
+    outcome: str = ""
+    ended: Ending = Ending.UNKNOWN
+    ended_at: float | None = None
+    parted_at: float | None = None
+    attempts: int = 0
+
+
+@frozen
 class Side:
     """One DRBD resource on one node.
 
     `configured`: the kernel knows the resource; None if that could not be seen. `running`: options of the live
     connection (`drbdsetup show`), empty where there is none. `identifiers` are None when unread, or when something has
     happened since they were read. `touched`: somebody had the backing device while DRBD had not (kept on the node);
-    `mounted_behind`: and mounted what is on it.
+    `mounted_behind`: and mounted what is on it. `users`: what stands on the DRBD device itself, and mounts of that.
+    `filed`: connection settings in the node's resource file, which its next `drbdadm connect` or `up` uses.
     """
 
     node: str
@@ -69,6 +89,9 @@ class Side:
     backing_size: int | None = None
     running: Settings = ()
     trouble: Trouble | None = None
+    link: LinkLog | None = None
+    users: tuple[str, ...] = ()
+    filed: Settings = ()
 
     @property
     def attached(self) -> bool:

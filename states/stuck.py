@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from states.diagnosis import Cause, in_short
 from states.facts import ClusterFacts, Side
 from states.goal import Goal, Kind, Refused, Waiting
 from states.pair import Pair
@@ -11,7 +12,7 @@ S = Resource
 
 WAY_OUT: dict[Resource, tuple[str, str]] = {
     # state          rule                            what to type next
-    S.SPLIT_BRAIN: ("no-discard-without-consent", "nothing was connected or discarded; decide with docs/split-brain.md whose changes to keep"),
+    S.SPLIT_BRAIN: ("no-discard-without-consent", "nothing was connected or discarded; docs/split-brain.md says how to decide whose changes to keep"),
     S.DIVERGED: ("look-before-connect", "nothing was connected; see docs/split-brain.md, `diverged`"),
     S.UNRELATED: ("look-before-connect", "these two devices never belonged together: check `disk` in cluster.toml; nothing was connected"),
     S.SUSPECT: ("suspect-is-not-healthy", "run `drbdadm verify`, and treat the newer side as the only good one until it is mended: docs/split-brain.md"),
@@ -23,6 +24,13 @@ WAY_OUT: dict[Resource, tuple[str, str]] = {
 }
 
 
+SAYS_MORE = frozenset({
+    Cause.SPLIT_BRAIN, Cause.SPLIT_BRAIN_HISTORY, Cause.DIVERGED, Cause.UNRELATED, Cause.SUSPECT, Cause.WRONG_SECRET, Cause.SETTINGS,
+    Cause.PROTOCOL, Cause.LIVELOCK, Cause.STALLED,
+})
+"""Diagnoses that say what the state alone does not."""
+
+
 def _side_words(side: Side) -> str:
     dirty = "unknown" if side.out_of_sync is None else f"{side.out_of_sync} KiB"
     words = f"{side.node} {side.role.value}/{side.disk.value} identifiers {side.identifiers or 'unread'}, out of sync {dirty}"
@@ -31,10 +39,16 @@ def _side_words(side: Side) -> str:
 
 
 def explain(goal: Goal, facts: ClusterFacts, pair: Pair, state: Resource) -> Refused:
-    """The refusal for a state without a way on."""
+    """The refusal for a state without a way on: what it is and what to type next are the diagnosis's words."""
     rule, remedy = WAY_OUT.get(state, ("no-row", "this is a hole in the table: please report it"))
+    kind, summary, type_next = in_short(pair, facts)
+    if kind in SAYS_MORE:
+        remedy = f"{remedy}; next: {type_next}"
+        said = f"{kind.value}: {summary}; "
+    else:
+        said = ""
     why = f"; {pair.prediction.why}" if state in (S.SPLIT_BRAIN, S.DIVERGED, S.UNRELATED) else ""
-    evidence = "; ".join(_side_words(side) for side in pair.sides) + why
+    evidence = said + "; ".join(_side_words(side) for side in pair.sides) + why
     return Refused(rule, f"{goal.direction.value} {pair.wanted.name}", f"it is {state.value}: {evidence}", remedy)
 
 

@@ -162,6 +162,19 @@ class Node(Enum):
     FENCED = "Fenced"
 
 
+class Ending(Enum):
+    """How a connection, or the last attempt to make one, ended, as one node's kernel log tells it."""
+
+    __hash__ = object.__hash__
+
+    BY_HAND = "disconnected on this node"          # `drbdadm disconnect`, or `down`
+    BY_PEER = "disconnected by the other node"     # ... there
+    LOST = "the link was lost"
+    GAVE_UP = "DRBD here gave up"                  # it refused what the handshake would have led to
+    DROPPED = "the other node broke the attempt off"
+    UNKNOWN = "not in the kernel log"
+
+
 class By(Enum):
     """Who makes a transition happen."""
 

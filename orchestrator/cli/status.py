@@ -11,6 +11,7 @@ import click
 
 from orchestrator.cli.common import look_at_all, reaching, read_config
 from orchestrator.config import Config
+from states.diagnosis import diagnose
 from states.facts import ClusterFacts
 from states.goal import Ledger
 from states.pair import Pair
@@ -18,9 +19,10 @@ from states.resource import classify
 
 
 @click.command()
-@click.option("--json", "as_json", is_flag=True, help="Print facts and states as JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print facts, states and diagnoses as JSON.")
+@click.option("--why", is_flag=True, help="Also print what each diagnosis rests on.")
 @click.pass_obj
-def status(obj: dict[str, Path | None], as_json: bool) -> int:
+def status(obj: dict[str, Path | None], as_json: bool, why: bool) -> int:
     """What is seen on both nodes, in one round trip each. Changes nothing. Exit 6 if a node could not be seen."""
     config = read_config(obj)
     facts = anyio.run(_look, config)
@@ -29,7 +31,7 @@ def status(obj: dict[str, Path | None], as_json: bool) -> int:
     else:
         from orchestrator.render import draw_status
 
-        draw_status(config, facts, sys.stdout)
+        draw_status(config, facts, sys.stdout, why=why)
     return 0 if all(node.reachable for node in facts.nodes) else 6
 
 
@@ -49,9 +51,12 @@ def as_document(config: Config, facts: ClusterFacts) -> dict[str, object]:
     for name in config.resource:
         wanted = config.wanted(name)
         pair = Pair.of(facts, wanted, Ledger())
+        found = diagnose(pair, facts)
         resources[name] = {
             "state": classify(pair).value,
             "handshake": pair.prediction.verdict.value,
+            "diagnosis": {"kind": found.kind.value, "summary": found.summary, "type_next": found.type_next or None,
+                          "evidence": list(found.evidence)},
             "sides": {
                 side.node: {
                     "role": side.role.value, "disk": side.disk.value, "connection": side.connection.value,

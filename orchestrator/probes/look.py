@@ -16,6 +16,7 @@ from attrs import frozen
 from orchestrator.probes.events2 import absent, may_have_rotated, read_dump
 from orchestrator.probes.firewall import Port, read_port
 from orchestrator.probes.kernel_log import trouble
+from orchestrator.probes.link_log import link_log
 from orchestrator.probes.proc_drbd import read_proc
 from orchestrator.probes.sections import Sections, seconds
 from orchestrator.probes.stack import ExpectedStack, read_stack
@@ -198,7 +199,8 @@ def _side(node: str, sections: Sections, one: Expected) -> Side:
     return evolve(
         side, running=read_show(sections.get(f"show {one.resource}") or ""),
         trouble=trouble(kernel) if kernel and not side.connected else None,
-        **_disk(sections.get(f"disk {one.resource}") or ""),
+        link=link_log(kernel) if kernel and not side.connected else None,
+        filed=read_filed(sections.get(f"file {one.resource}") or ""), **_disk(sections.get(f"disk {one.resource}") or ""),
     )
 
 
@@ -235,8 +237,9 @@ def _disk(text: str) -> dict[str, Any]:
     """Fields of a side that its disk section tells."""
     holders = tuple(line.split(" ", 1)[1] for line in text.splitlines() if line.startswith("holder "))
     sectors = re.search(r"^sectors (\d+)", text, re.MULTILINE)
+    users = tuple(line.split(" ", 1)[1] for line in text.splitlines() if line.startswith("user "))
     found: dict[str, Any] = {
-        "holders": holders, "touched": "\ntouched" in text, "mounted_behind": "\nmounted behind" in text,
+        "holders": holders, "users": users, "touched": "\ntouched" in text, "mounted_behind": "\nmounted behind" in text,
         "backing_size": int(sectors[1]) // 2 if sectors else None,
     }
     if "\nnodevice" in text:
@@ -276,3 +279,10 @@ def read_show(text: str) -> Settings:
         if name in AGREED and name not in found:
             found[name] = value.strip().strip('"')
     return tuple(sorted(found.items())) if "protocol" in found else ()
+
+
+@lru_cache(64)
+def read_filed(text: str) -> Settings:
+    """The agreed settings a resource file has for the connection. What it includes, or takes from `common`, is not seen."""
+    said = {name.removeprefix("net/"): value.strip('"') for name, value in _statements(text).items() if name.startswith("net/")}
+    return tuple(sorted((name, value) for name, value in said.items() if name in AGREED))

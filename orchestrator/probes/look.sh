@@ -69,6 +69,7 @@ resolve() { # DISK: into $disk what it is a name of, into $sys where the kernel 
 look_disk() { # DISK MINOR ZEROS ATTACHED NAME
 	resolve "$1"
 	printf 'disk %s\n' "$disk"
+	look_users "$2"
 	[ -b "$disk" ] || { printf 'nodevice\n'; return; }
 	printf 'sectors '; first "$sys/size"
 	for holder in "$sys"/holders/*; do
@@ -99,6 +100,16 @@ ours() { # HOLDER RESOURCE: a read-only device through which we save the blocks 
 	[ -r "/sys/class/block/$1/ro" ] && read -r ro <"/sys/class/block/$1/ro" && [ "$ro" = 1 ]
 }
 
+look_users() { # MINOR: what stands on the DRBD device, and its mounts: it cannot become Secondary meanwhile
+	for user in "/sys/class/block/drbd$1"/holders/*; do
+		[ -e "$user" ] || continue
+		called=''
+		[ -r "$user/dm/name" ] && read -r called <"$user/dm/name"
+		held user - "${user##*/}${called:+ ($called)}"
+	done
+	mounted_on "drbd$1" user -
+}
+
 mounted_on() { # NAME ATTACHED RESOURCE: mounts of this device, and of what stands on it
 	[ -r "/sys/class/block/$1/dev" ] && read -r number <"/sys/class/block/$1/dev" || return 0
 	while read -r _ _ on _ where _; do
@@ -109,7 +120,8 @@ mounted_on() { # NAME ATTACHED RESOURCE: mounts of this device, and of what stan
 	done
 }
 
-held() { # ATTACHED NAME HOLDER: said, and kept on the node if DRBD does not have the disk: its data may have changed unseen
+held() { # ATTACHED|user NAME HOLDER: said, and kept on the node if DRBD does not have the disk: its data may have changed unseen
+	[ "$1" = user ] && { printf 'user %s\n' "$3"; return; }
 	printf 'holder %s\n' "$3"
 	kept=/var/lib/orchestrate/touched
 	[ "$1" = no ] && [ -n "${keep:-}" ] || return 0
@@ -156,7 +168,7 @@ look_resource() { # NAME MINOR DISK PORT ZEROS
 	[ "$attached$5" = yes1 ] && zeros_below_metadata "$3" "$2"
 	if [ $known = yes ] && [ $linked = no ] && [ -z "${brief:-}" ]; then # brief: right after a step of ours, nothing new is in there
 		say kernel "$1"
-		dmesg | grep -E "drbd $1([ /:]|\$)|drbd$2: " | tail -n 40
+		dmesg | grep -E "drbd $1([ /:]|\$)|drbd$2: " | tail -n 80
 	fi
 }
 

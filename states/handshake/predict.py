@@ -33,7 +33,8 @@ def predict(a: Side, b: Side, terms: Terms, other: Terms | None = None) -> Predi
         return Prediction(Verdict.REFUSED, ("", ""), f"incompatible settings: {setting} differs", refusal=Refusal.SETTINGS)
     try:
         if terms.generation is Generation.V9 and flagged(a) and flagged(b):
-            return Prediction(Verdict.REFUSED, ("", ""), "incompatible settings: both carry --discard-my-data", refusal=Refusal.BOTH_FLAGGED)
+            why = "incompatible settings: both carry --discard-my-data"
+            return Prediction(Verdict.REFUSED, ("", ""), why, refusal=Refusal.BOTH_FLAGGED)
         return _agreed([
             _joined(one, two, terms, other) for one, two in product(_completed(a, terms), _completed(b, terms))
         ], (a, b))
