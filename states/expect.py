@@ -43,7 +43,7 @@ def _marked(side: Side) -> int | None:
 
 
 def _connecting(side: Side, peer: Side, wanted: Wanted) -> tuple[Side, Side]:
-    return evolve(side, connection=ConnectionState.CONNECTING, running=wanted.net, trouble=None), peer
+    return evolve(side, connection=ConnectionState.CONNECTING, running=wanted.net, trouble=None, link=None), peer
 
 
 def _forced(side: Side, peer: Side, wanted: Wanted) -> tuple[Side, Side]:
@@ -189,7 +189,7 @@ def _met(side: Side, peer: Side, pair: Pair, at: int) -> Side:
         source = 0  # chance decides, and it does not matter
     replication = {None: ReplicationState.ESTABLISHED, at: ReplicationState.SYNC_SOURCE}.get(source, ReplicationState.SYNC_TARGET)
     return evolve(
-        side, connection=ConnectionState.CONNECTED, replication=replication, peer_role=peer.role, running=pair.wanted.net,
+        side, connection=ConnectionState.CONNECTED, replication=replication, peer_role=peer.role, running=pair.wanted.net, link=None,
         disk=_disk_after(side, source, at), peer_disk=_disk_after(peer, source, 1 - at),
     )
 

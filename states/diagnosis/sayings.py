@@ -97,8 +97,11 @@ def _unreachable(case: Case) -> Said:
     side = rest[0]
     frozen = ", and its IO waits" if side.suspended else ""
     how = f"{side.node} is {side.role.value} and {side.disk.value}, its connection is {side.connection.value}{frozen}"
+    if away(side):
+        how = f"{case.pair.wanted.name} is down on {side.node}"
     if off:
-        return f"{names} is known to be off; {how}", f"switch {names} on, then: orchestrate up"
+        without = "" if side.role is Role.PRIMARY else "; to serve without it: orchestrate up --degraded"
+        return f"{names} is known to be off; {how}", f"switch {names} on, then: orchestrate up{without}"
     if side.connected:
         return (f"{names} cannot be reached over SSH, but DRBD on {side.node} is connected to it",
                 f"mend SSH to {names}, then: orchestrate status")

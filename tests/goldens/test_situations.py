@@ -10,7 +10,7 @@ import pytest
 from attrs import evolve
 
 from fixtures.situations import HERE, Situation, read_facts, situations
-from fixtures.situations.write import facts_text, plan_text
+from fixtures.situations.write import diagnoses_text, facts_text, plan_text
 from states.decide import decide
 from states.expect import after_event, after_step
 from states.facts import ClusterFacts
@@ -32,6 +32,10 @@ def planned(situation: Situation) -> Plan:
 @every_situation
 def test_plan_is_the_one_that_was_read(situation: Situation) -> None:
     assert (HERE / situation.name / "plan.txt").read_text() == plan_text(situation, planned(situation))
+
+
+def test_the_diagnoses_are_those_that_were_read() -> None:
+    assert (HERE / "diagnoses.txt").read_text() == diagnoses_text(ALL)
 
 
 @pytest.mark.parametrize("situation", [
