@@ -17,7 +17,7 @@ from states.facts import ClusterFacts, Generation, LayerFact, LinkLog, Side, Tro
 from states.goal import Ledger, Wanted
 from states.identifiers import Identifiers
 from states.pair import Pair
-from states.vocabulary import ConnectionState, Contents, DiskState, Ending, Layer, ReplicationState, Role
+from states.vocabulary import ConnectionState, Contents, DiskState, Ending, Layer, Node, ReplicationState, Role
 from tests.unit import strategies
 from tests.unit.captured_pairs import mismatch, split9, split84, transcript9
 from tests.unit.strategies import STEADY
@@ -203,7 +203,7 @@ def test_versions_without_a_common_protocol() -> None:
 
 def test_a_node_that_is_gone_is_not_said_to_be_off() -> None:
     alone = node(ONE).with_side("r0", evolve(TRYING, node=ONE))
-    gone = evolve(node(OTHER), state=strategies.Node.UNREACHABLE, why="timed out", sides=())
+    gone = evolve(node(OTHER), state=Node.UNREACHABLE, why="timed out", sides=())
     found = diagnose(Pair.of(facts := ClusterFacts((alone, gone)), WANTED, Ledger()), facts)
     assert found.kind is Cause.UNREACHABLE
     assert "does not mean that it is off" in found.summary
