@@ -38,7 +38,7 @@ apt_install() {
 endef
 export SHELL_HELPERS
 
-.PHONY: help demo test check lab-test sim search crash mutants conformance ssh-matrix bench docs clean
+.PHONY: help demo test check lab-test lab-counts sim search crash mutants conformance ssh-matrix bench docs clean
 
 SEEDS ?= 200
 STATE ?=
@@ -67,6 +67,9 @@ check: $(INSTALLED) ## ruff, mypy --strict, and which room may import which
 lab-test: $(INSTALLED) $(TOOLS) ## only the tests on the lab's real kernels
 	$(PYTEST) tests/lab
 
+lab-counts: $(INSTALLED) $(TOOLS) ## 20 times `up` killed, 20 times the cable cut; STATE=FILE makes it resumable (an hour or more)
+	$(PY) -m tests.lab.counts $(if $(STATE),--state $(STATE))
+
 sim: $(INSTALLED) ## SEEDS=10000: seeds with faults on every core; STATE=FILE makes a long run resumable
 	$(PY) -m fixtures.sim --seeds $(SEEDS) $(if $(STATE),--state $(STATE))
 
@@ -85,10 +88,10 @@ conformance: $(INSTALLED) ## the lab's recorded scenarios on the simulator; LAB=
 ssh-matrix: $(INSTALLED) $(TOOLS) ## every fault of real sshds at every moment, 20 times over
 	$(PY) -m tests.ssh.matrix --times 20
 
-bench: $(INSTALLED) $(TOOLS) ## how near `up` comes to its critical path, and how long `status` takes
+bench: $(INSTALLED) $(TOOLS) ## how near `up` comes to its critical path; beside it Ansible and a shell script; how long `status` takes
 	$(PY) -m fixtures.bench_pairs
 	$(PY) -m fixtures.bench
-	$(PY) -m fixtures.bench_stack
+	$(PY) -m tests.bench
 
 docs: $(INSTALLED) ## draw docs/machines.md and the README's picture from the tables
 	$(PY) -m orchestrator.graph >docs/machines.md

@@ -6,13 +6,13 @@ One lab for all, in the order of this file; each scenario begins with what the o
 from __future__ import annotations
 
 import os
-import random
 import re
 from collections.abc import Iterator
 
 import pytest
 
 from tests.lab.cluster import N1, N2, booted
+from tests.lab.killed import killed_and_again
 from tests.lab.stack_cluster import DEVICE, MOUNT, NAME, NOTHING_LEFT, ONCE, SMALL_FILES, SPEC, VG, WATCHER, StackCluster
 
 pytestmark = pytest.mark.timeout(1500)
@@ -207,17 +207,5 @@ def test_a_foreign_group_of_the_same_name(serving: StackCluster) -> None:
 
 @pytest.mark.parametrize("seed", range(KILLS))
 def test_killed_anywhere_and_run_again(nodes: StackCluster, seed: int) -> None:
-    """SIGKILL after a random number of lines told: even seeds from blank disks, odd ones after a power cut of both."""
-    chance = random.Random(seed)
-    if seed % 2:
-        nodes.power_on()
-        nodes.power_cut()
-    else:
-        nodes.renew()
-    told = nodes.killed_up(chance.randrange(1, 50 if seed % 2 else 70))
+    told = killed_and_again(nodes, seed)
     print(f"seed {seed}: killed after {told!r}")
-    nodes.up()
-    nodes.assert_serving()
-    assert nodes.made_once() == ONCE
-    put = nodes.put(N1, f"after{seed}", seed)
-    assert nodes.get(N2, f"after{seed}") == put
