@@ -34,6 +34,7 @@ from states.goal import Decision, Do, Goal, Kind, Ledger, Look, Reached, Refused
 from states.pair import Pair
 from states.resource import classify
 from states.stuck import layer_overdue, overdue
+from states.vocabulary import Layer
 
 POLL = (0.4, 5.0)
 """Bounds of the polling interval while blocks are copied, seconds: 8.4 pushes no progress through events2."""
@@ -231,10 +232,16 @@ class Engine:
         if isinstance(decision, Look):
             for node in decision.nodes:
                 self._start_look(node, group, send)
+        if isinstance(decision, Waiting) and decision.event == "answers":
+            for node in self.remote.config.names:
+                self._refresh(node, group, send)
 
     def _refresh(self, node: str, group: TaskGroup, send: Inbox) -> None:
+        """Look at a node that has nothing to do and was not seen whole, or was seen in between: it need not wait for the others."""
         busy = any(key.endswith(f":{node}") for key in self.ledger.in_flight)
-        if not busy and any(side.identifiers is None for _, side in self.facts.node(node).sides):
+        unread = any(side.identifiers is None for _, side in self.facts.node(node).sides)
+        between = any(fact.state in (Layer.STARTING, Layer.HUNG) for fact in self.facts.node(node).layers)
+        if not busy and (unread or between):
             self._start_look(node, group, send)
 
     def _start(self, batch: tuple[Step, ...]) -> None:

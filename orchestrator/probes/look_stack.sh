@@ -28,12 +28,12 @@ look_stack() { # SERVICES...: what runs, and what the cluster says of itself
 		done </etc/orchestrate/fence/nodes
 	done
 	say kernel-locks
-	stopped=no
-	for space in /sys/kernel/dlm/*; do
-		[ -r "$space/recover_status" ] && read -r line <"$space/recover_status" || continue
-		printf 'space %s %s\n' "${space##*/}" "$line"
-		case $line in [4-7c-f]?) ;; *) stopped=yes ;; esac # 0x40: DONE, in fs/dlm/dlm_internal.h
+	for try in 1 2 3 4 5; do # whoever joins or leaves a lockspace stops it on all nodes for a moment: that is not how it is
+		spaces
+		[ $stopped = yes ] && [ $try != 5 ] && [ -n "${members:-}" ] || break
+		sleep 0.2
 	done
+	printf '%s' "$spaces"
 	for table in /sys/fs/gfs2/*; do
 		[ -r "$table/withdraw" ] || continue
 		read -r line <"$table/withdraw" && [ "$line" != 0 ] && printf 'withdrawn %s\n' "${table##*/}"
@@ -42,6 +42,16 @@ look_stack() { # SERVICES...: what runs, and what the cluster says of itself
 	if [ $stopped = yes ]; then say lockspaces; timeout -k 1 2 dlm_tool ls 2>&1; fi # its words say what it waits for
 	say authkey
 	if [ -r /etc/corosync/authkey ]; then base64 -w 0 /etc/corosync/authkey; printf '\n'; fi
+}
+
+spaces() { # into $spaces, a line for each lockspace of the kernel; $stopped: is one of them stopped
+	spaces='' stopped=no
+	for space in /sys/kernel/dlm/*; do
+		[ -r "$space/recover_status" ] && read -r line <"$space/recover_status" || continue
+		spaces="${spaces}space ${space##*/} $line
+"
+		case $line in [4-7c-f]?) ;; *) stopped=yes ;; esac # 0x40: DONE, in fs/dlm/dlm_internal.h
+	done
 }
 
 running() { # UNIT: a process of it is there, as systemd's own bookkeeping has it

@@ -28,6 +28,13 @@ off_since() { # STAMP: was it seen off after that moment
 	[ -r "$RUN/off.$name" ] && read -r at <"$RUN/off.$name" && [ "$at" -ge "$1" ]
 }
 
+off_since_it_joined() { # the one the lock manager lost is the one that was shot before: DRBD had noticed first
+	members=$(timeout 2 dlm_tool status 2>/dev/null)
+	joined=${members#*"
+node $id "? add }
+	[ "$joined" != "$members" ] && joined=${joined%% *} && off_since $(((joined + 1) * 100)) # dlm_controld counts whole seconds since boot
+}
+
 agent_says() { # ACTION
 	{ cat "$HOME_OF/$name"; printf 'action=%s\n' "$1"; } | timeout -k 5 "$limit" "$agent" >"$RUN/agent.$name" 2>&1
 }
@@ -110,6 +117,7 @@ case ${1:-} in
 	of_node id "$wanted" || exit 1
 	told "dlm asks to fence $name"
 	[ "$method" = agent ] || exit 1 # dlm_tool fence_ack tells dlm itself
+	off_since_it_joined && { told "$name has been off since it was a member"; exit 0; }
 	fence "$uptime"
 	;;
 esac

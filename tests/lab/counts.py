@@ -113,7 +113,8 @@ def main(kills: int, cuts: int, minutes: float, state: Path | None, token: int |
         kept = state or Path(scratch) / "counts.jsonl"
         done = load(kept)
         known = {(one.kind, one.number) for one in done}
-        wanted = [("cut", number) for number in range(cuts)] + [("kill", number) for number in range(kills)]
+        counts = {"kill": kills, "cut": cuts}  # in turn: each ends with everything up, where the next may begin
+        wanted = [(kind, number) for number in range(max(counts.values())) for kind in counts if number < counts[kind]]
         left = [(kind, number) for kind, number in wanted if (kind, number) not in known]
         if left:
             with booted(Path(scratch) / "lab", SPEC) as lab:

@@ -5,6 +5,7 @@ What a writer says comes here as it says it, so that a node which loses its powe
 
 from __future__ import annotations
 
+import math
 import re
 import subprocess
 import threading
@@ -31,18 +32,22 @@ while True:
     number += 1
     os.write(fd, b"%07d\\n" % number)
     os.fsync(fd)
-    print(number, flush=True)
+    print(number, time.monotonic(), flush=True)
     time.sleep(0.1)  # the pace of a writer: the gap is measured in these
 """
 
 
 @define
 class Writer:
-    """Appends numbers to a file of its own on one node; `acked`: when each number's fsync was known here, monotonic seconds."""
+    """Appends numbers to a file of its own on one node; `acked`: when each number's fsync was known here, monotonic seconds.
+
+    `ahead`: this machine's clock less the node's, as the message that came quickest has it.
+    """
 
     node: str
     process: subprocess.Popen[str]
     acked: list[tuple[int, float]] = field(factory=list)
+    ahead: float = math.inf
     thread: threading.Thread | None = None
 
     @classmethod
@@ -60,7 +65,9 @@ class Writer:
         """Take down what it says, until it ends."""
         assert self.process.stdout is not None
         for line in self.process.stdout:
-            self.acked.append((int(line), time.monotonic()))
+            number, said = line.split()
+            self.acked.append((int(number), time.monotonic()))
+            self.ahead = min(self.ahead, time.monotonic() - float(said))
 
     def stop(self) -> None:
         """End the connection; the next number has nowhere to go, and that ends the writer."""
@@ -110,13 +117,16 @@ def assert_nothing_lost(nodes: StackCluster, acked: dict[str, int]) -> None:
 
 
 PARTS = (
-    # part            the first line of the survivor's kernel log that ends it
-    ("detection",     r"orchestrate-fence: (?:dlm|DRBD \S+) asks to fence"),
-    ("fencing",       r"orchestrate-fence: \S+ is off"),
-    ("DRBD goes on",  r"susp\( 1 -> 0 \)"),
-    ("locks",         r"gfs2: .*recover generation \d+ done|jid=\d+: Done"),
+    # what                  the first line of the survivor's kernel log that says so
+    ("DRBD notices",        r"PingAck did not arrive|Connected -> (?:NetworkFailure|Timeout|BrokenPipe)"),
+    ("DRBD asks to fence",  r"orchestrate-fence: DRBD \S+ asks to fence"),
+    ("dlm asks to fence",   r"orchestrate-fence: dlm asks to fence"),
+    ("it is known off",     r"orchestrate-fence: \S+ is off"),
+    ("DRBD goes on",        r"susp\( 1 -> 0 \)"),
+    ("locks go on",         r"dlm: \S+: dlm_recover \d+ generation \d+ done"),
+    ("journal replayed",    r"gfs2: .*recover generation \d+ done"),
 )
-"""The parts of the silence, in their usual order."""
+"""What the silence is made of, in its usual order."""
 
 
 @frozen
@@ -145,7 +155,6 @@ def cut_cable(nodes: StackCluster, at: str) -> Cut:
     """
     lab = nodes.lab
     with writing(nodes) as writers:
-        clocks = {node: uptime(nodes, node) for node in (N1, N2)}
         began = time.monotonic()
         lab.cut(at, "repl")
         until(lambda: not all(lab.is_on(node) for node in (N1, N2)), "one is switched off", AGAIN)
@@ -156,7 +165,7 @@ def cut_cable(nodes: StackCluster, at: str) -> Cut:
         until(lambda: writers[survivor].last > held + 20, "the survivor goes on writing", AGAIN)
         assert lab.is_on(survivor), "both were switched off"
         silent, again = writers[survivor].resumed(began)
-        log = since(nodes.sh(survivor, "dmesg"), clocks[survivor])
+        log = since(nodes.sh(survivor, "dmesg"), began - writers[survivor].ahead)
         assert again - began < AGAIN
     acked = {node: writer.last for node, writer in writers.items()}
     lab.heal()
@@ -166,11 +175,6 @@ def cut_cable(nodes: StackCluster, at: str) -> Cut:
     assert_nothing_lost(nodes, acked)
     parts = tuple((name, stamp) for name, pattern in PARTS if (stamp := first(log, pattern)) is not None)
     return Cut(survivor, victim, off - began, again - silent, again - began, parts, log)
-
-
-def uptime(nodes: StackCluster, node: str) -> float:
-    """A node's own clock, as its kernel log has it."""
-    return float(nodes.sh(node, "cat /proc/uptime").split()[0])
 
 
 def since(log: str, moment: float) -> str:

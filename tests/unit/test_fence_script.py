@@ -174,6 +174,35 @@ def test_two_who_ask_at_once_share_one_shot(fence: Fence) -> None:
     assert fence.calls() == 1
 
 
+def joined(fence: Fence, seconds: int, state: str = "X") -> None:
+    """The lock manager says when the victim became a member, in seconds since boot."""
+    times = "rem 0 fail 0 fence 0 at 0 0"
+    (fence.root / "members").write_text(f"cluster nodeid 1 quorate 1\nnode 1 M add 1 {times}\nnode 2 {state} add {seconds} {times}\n")
+    fence.program("dlm_tool", f"#!/bin/sh\ncat {fence.root}/members\n")
+
+
+def test_whom_drbd_had_shot_dlm_need_not_shoot_again(fence: Fence) -> None:
+    """DRBD notices first. The node was a member until then, and nobody has joined since."""
+    fence.agent(GOOD)
+    joined(fence, uptime() // 100 - 60)
+    assert fence.drbd().wait(20) == 7
+    off = fence.off_at()
+    until(lambda: uptime() > off)
+    assert fence.dlm().wait(20) == 0
+    assert fence.calls() == 1
+    assert "has been off since it was a member" in fence.told()
+
+
+@pytest.mark.parametrize("later", [0, 1, 60])
+def test_who_was_shot_and_joined_again_is_shot_again(fence: Fence, later: int) -> None:
+    fence.agent(GOOD)
+    joined(fence, uptime() // 100 - 60)
+    assert fence.drbd().wait(20) == 7
+    joined(fence, fence.off_at() // 100 + later)
+    assert fence.dlm().wait(20) == 0
+    assert fence.calls() == 2
+
+
 def waits_for_lock(fence: Fence, process: subprocess.Popen[str]) -> bool:
     """A child of it is flock, waiting."""
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()

@@ -89,6 +89,16 @@ def test_what_was_captured_is_told_as_it_was(tmp_path: Path, config: Config, cas
     assert tuple(found) == expected(config, node).layers
 
 
+def test_locks_that_stop_for_a_moment_while_a_node_joins_are_looked_at_again(tmp_path: Path, config: Config) -> None:
+    world, _ = seen(tmp_path, config, "up")
+    space = next((world.root / "sys/kernel/dlm").iterdir()) / "recover_status"
+    done = space.read_text()
+    space.write_text("1\n")
+    assert facts(world, expected(config))["dlm"][0] is not L.UP
+    world.tool("sleep", f"printf '%s' '{done}' >{space}")
+    assert facts(world, expected(config))["dlm"][0] is L.UP
+
+
 @pytest.mark.parametrize(("case", "node", "layer", "words"), [
     ("corosync-alone",  ONE, "corosync",      "not quorate: it waits until all nodes were seen together once"),
     ("fencing",         ONE, "dlm",           "lockspaces stopped: lvm_global, lvm_vg0, opt (wait fencing)"),
