@@ -47,7 +47,10 @@ class Result:
 
 @frozen
 class Answer:
-    """What came back from one round trip. `sent`: False only if the command certainly never started."""
+    """What came back from one round trip. `sent`: False only if the command certainly never started.
+
+    `began`: the node's uptime, seconds, when the look began: with steps, after the last of them.
+    """
 
     facts: NodeFacts
     results: tuple[Result, ...] = ()
@@ -56,6 +59,7 @@ class Answer:
     firewall: str = ""
     sent: bool = True
     authkey: str = field(default="", repr=False)
+    began: float = 0.0
 
 
 class Remote:
@@ -175,7 +179,7 @@ def read_answer(
         facts = evolve(facts, uptime=outcome.span[0], ended=outcome.span[1])
         results = tuple(evolve(one, began=outcome.span[0]) if one is results[0] else one for one in results)
     return Answer(facts, results, read_held(node, text), read_taken(text), sections.get("firewall") or "",
-                  authkey=(sections.get("authkey") or "").strip())
+                  authkey=(sections.get("authkey") or "").strip(), began=results[-1].ended if results else facts.uptime)
 
 
 def _why_cut(outcome: Exited) -> str:

@@ -30,6 +30,7 @@ class Sight:
     firewalls: dict[str, str] = field(factory=dict)
     authkey: str = field(default="", repr=False)  # the cluster's, as any node has it: a secret, so it is no fact
     _recent: dict[str, list[tuple[float, EventLine]]] = field(factory=dict)
+    _began: dict[str, tuple[str, float]] = field(factory=dict)  # of each node's newest look: boot id, and its uptime then, seconds
 
     def start(self, answers: dict[str, Answer]) -> None:
         """The first look at every node."""
@@ -37,6 +38,7 @@ class Sight:
         for answer in answers.values():
             self.firewalls[answer.facts.name] = answer.firewall
             self.authkey = self.authkey or answer.authkey
+            self._began[answer.facts.name] = (answer.facts.boot_id, answer.began)
 
     @property
     def loaded(self) -> tuple[str, ...]:
@@ -65,6 +67,9 @@ class Sight:
         If that changes nothing, the look has seen all of them, and is the newest there is.
         """
         name = answer.facts.name
+        if self._overtaken(answer):
+            return
+        self._began[name] = (answer.facts.boot_id, answer.began)
         seen = _remembered(self.facts.node(name), answer.facts)
         self.firewalls[name] = answer.firewall
         self.authkey = self.authkey or answer.authkey
@@ -76,6 +81,11 @@ class Sight:
                 self._fold(line, now)
         if all(_alike(side, self.facts.node(name).side(resource)) for resource, side in seen.sides):
             self.facts = self.facts.replace(seen)
+
+    def _overtaken(self, answer: Answer) -> bool:
+        """Another lane's look at this node began later and was here first: it saw what this one's steps did, and more."""
+        boot_id, began = self._began.get(answer.facts.name, ("", 0.0))
+        return answer.facts.reachable and answer.facts.boot_id == boot_id and answer.began < began
 
     async def glance(self, remote: Remote, name: str) -> None:
         """Read one node's counters."""
