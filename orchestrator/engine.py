@@ -240,7 +240,7 @@ class Engine:
         """Look at a node that has nothing to do and was not seen whole, or was seen in between: it need not wait for the others."""
         busy = any(key.endswith(f":{node}") for key in self.ledger.in_flight)
         unread = any(side.identifiers is None for _, side in self.facts.node(node).sides)
-        between = any(fact.state in (Layer.STARTING, Layer.HUNG) for fact in self.facts.node(node).layers)
+        between = any(fact.state not in (Layer.UP, Layer.DOWN) for fact in self.facts.node(node).layers)
         if not busy and (unread or between):
             self._start_look(node, group, send)
 

@@ -1,0 +1,21 @@
+"""`up` of the whole stack on slow nodes: it gets there, and near its critical path. Each seed is one that was lost time, or the way."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.bench.virtual import virtual_up
+
+GOAL = 1.10
+"""Engine seconds to critical path, at most."""
+
+
+@pytest.mark.parametrize("seed", [
+    12,  # a slow look came after a newer one and was taken for new: up refused its own next step
+    13,  # locks that stopped for the moment in which the other node joined: called Hung until all else was done
+    17, 29, 47,  # half a GFS2, seen by the other node while it was being made: Failed until all else was done
+])
+def test_no_time_is_lost_between_steps(seed: int) -> None:
+    run = virtual_up(seed)
+    assert not run.failed
+    assert run.engine / run.critical < GOAL, f"{run.engine:.1f} s, critical path {run.critical:.1f} s"
