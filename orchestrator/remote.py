@@ -18,6 +18,7 @@ from orchestrator.config import Config
 from orchestrator.drbd import steps as drbd
 from orchestrator.drbd.files import replication_address, resource_file
 from orchestrator.lease import TTL, Held, read_held, read_taken
+from orchestrator.probes import boot as boot_probe
 from orchestrator.probes import look
 from orchestrator.probes import stack as stack_probe
 from orchestrator.probes.sections import Sections
@@ -25,6 +26,7 @@ from orchestrator.probes.stack import ExpectedStack
 from orchestrator.stack import steps as stack
 from orchestrator.stack.steps import expected_stack
 from orchestrator.transport import Exited, NotSent, Outcome, Signalled, Transport, Unknown
+from states.boot import BootFacts
 from states.evolve import evolve
 from states.facts import NodeFacts
 from states.goal import Do, Step
@@ -110,6 +112,15 @@ class Remote:
     async def look(self, node: str, zeros: bool = False) -> Answer:
         """Look, and change nothing."""
         return await self._round_trip(node, f"{self._look_script}\n{self._look_call(node, zeros)}", Effect.READ, self._limit(zeros))
+
+    async def boot(self, node: str) -> BootFacts:
+        """What a boot of this node starts; changes nothing. Unread where it does not answer."""
+        mounts = [section.mount for section in self.config.filesystem.values()]
+        disks = [word for name, section in self.config.resource.items()
+                 for word in (name, str(section.minor), self.config.disk_of(name, node))]
+        script = "\n".join((look.SCRIPT, stack_probe.SCRIPT, boot_probe.SCRIPT, shlex.join(("look_boot", *mounts, "--", *disks))))
+        outcome = await self.transport.run(Command(node, ("sh", "-c", script), Effect.READ, LOOK_LIMIT))
+        return boot_probe.read_boot(node, outcome.stdout.decode(errors="replace") if isinstance(outcome, Exited) else "")
 
     async def glance(self, facts: NodeFacts) -> NodeFacts:
         """Only the counters, for a resync that is watched: no fork on an 8.x node. Unseen leaves the facts as they are."""

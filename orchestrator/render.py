@@ -16,9 +16,9 @@ from rich.text import Text
 
 from orchestrator.config import Config
 from orchestrator.journal import Intent, Record
-from states.check import Finding, Weight
 from states.diagnosis import Cause, Diagnosis, diagnose
 from states.facts import ClusterFacts, NodeFacts
+from states.finding import Finding, Weight
 from states.goal import Ledger, Step
 from states.pair import Pair
 from states.plan import Plan, describe

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from enum import Enum
 
-from attrs import frozen
-
+from states.boot import BootFacts
+from states.boot_order import order_findings
 from states.facts import ClusterFacts, Generation
+from states.finding import Finding, Weight
 from states.goal import Goal, Kind, Ledger, Refused
 from states.pair import Pair
 from states.plan import plan
@@ -15,32 +15,12 @@ from states.resource import classify
 from states.stacks import plain_samba
 from states.vocabulary import Layer, Resource
 
-
-class Weight(Enum):
-    """How bad a finding is; the exit code follows from the worst."""
-
-    DANGER = "danger"     # data can be lost or served wrongly
-    PROBLEM = "problem"   # `up` will not reach the goal
-    NOTE = "note"
-
-
-@frozen
-class Finding:
-    """One thing that was found."""
-
-    weight: Weight
-    where: str
-    what: str
-    evidence: str
-    remedy: str
-
-
 UNSEEN = "it cannot be seen"
 
 
-def findings(goal: Goal, facts: ClusterFacts) -> tuple[Finding, ...]:
-    """Everything there is to say, worst first."""
-    found = [finding for look in CHECKS for finding in look(goal, facts)]
+def findings(goal: Goal, facts: ClusterFacts, boots: tuple[BootFacts, ...] = ()) -> tuple[Finding, ...]:
+    """Everything there is to say, worst first. `boots`: what the nodes' boot starts, of those that could be asked."""
+    found = [*(finding for look in CHECKS for finding in look(goal, facts)), *order_findings(goal, boots)]
     order = list(Weight)
     return tuple(sorted(found, key=lambda one: order.index(one.weight)))
 

@@ -17,8 +17,10 @@ from orchestrator.remote import Remote
 from orchestrator.render import draw_findings
 from orchestrator.stack.files import FENCE_PATH
 from orchestrator.transport import Exited
-from states.check import Finding, Weight, exit_code, findings
+from states.boot import BootFacts
+from states.check import exit_code, findings
 from states.facts import ClusterFacts
+from states.finding import Finding, Weight
 from states.goal import Direction
 
 SLACK = 4.0
@@ -46,7 +48,21 @@ async def _check(config: Config, test_fencing: bool) -> tuple[Finding, ...]:
     async with reaching(config) as remote:
         facts = await look_at_all(remote, zeros=True)
         tested = await _test_fencing(remote, facts) if test_fencing else ()
-        return (*tested, *findings(config.goal(Direction.UP), facts))
+        return (*tested, *findings(config.goal(Direction.UP), facts, await _boots(remote, facts)))
+
+
+async def _boots(remote: Remote, facts: ClusterFacts) -> tuple[BootFacts, ...]:
+    """What a boot starts, of every node that answered; all at once."""
+    seen: dict[str, BootFacts] = {}
+
+    async def one(name: str) -> None:
+        seen[name] = await remote.boot(name)
+
+    async with anyio.create_task_group() as group:
+        for node in facts.nodes:
+            if node.reachable:
+                group.start_soon(one, node.name)
+    return tuple(seen[node.name] for node in facts.nodes if node.name in seen)
 
 
 async def _test_fencing(remote: Remote, facts: ClusterFacts) -> tuple[Finding, ...]:

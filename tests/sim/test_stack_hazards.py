@@ -57,6 +57,28 @@ def test_a_group_active_behind_drbd_is_let_go_and_that_disk_counts_as_old() -> N
     assert not scene.unknown()
 
 
+def test_a_shared_group_with_its_locks_active_behind_drbd_is_let_go_too() -> None:
+    async def act(scene: Scene) -> None:
+        await scene.brought_up()
+        await scene.down()
+        for index in (0, 1):
+            for unit in ("corosync", "dlm", "lvmlockd"):
+                assert (await typed(scene, index, "systemctl", "start", unit)).code == 0
+        for words in (("vgchange", "--lock-start", "--config", OPEN, "vg_opt"), ("lvchange", "-asy", "--config", OPEN, "vg_opt/opt")):
+            assert (await typed(scene, 0, *words)).code == 0
+        assert scene.world.drbd.volumes[0].half(0).holder == "dm-0"
+        said = await scene.up()
+        assert said.code == 0, said.text
+        assert said.sent[:2] == ("release-backing:r0:linux-nas01", "distrust:r0:linux-nas01")
+        one, other = scene.world.drbd.volumes[0].pair.halves
+        assert one.disk is other.disk is DiskState.UP_TO_DATE
+        assert one.cells[:-1] == other.cells[:-1]
+
+    scene = play(0, act)
+    assert not scene.oracles.harms
+    assert not scene.unknown()
+
+
 def test_a_group_mounted_behind_drbd_is_refused_and_stays_refused() -> None:
     async def act(scene: Scene) -> None:
         await behind(scene)

@@ -12,8 +12,9 @@ from attrs import evolve
 from orchestrator.cli.fence import alive
 from orchestrator.config import Config
 from orchestrator.render import draw_findings
-from states.check import Finding, Weight, exit_code, findings
+from states.check import exit_code, findings
 from states.facts import ClusterFacts, LayerFact
+from states.finding import Finding, Weight
 from states.vocabulary import ConnectionState, DiskState, Layer
 from tests.unit.stack_cluster import CTDB, FENCED, ONE, OTHER, PLAIN, away, facts_of, goal_of, loaded, off, with_layer, with_side
 
