@@ -71,7 +71,7 @@ def _pulled(unit: Unit) -> str:
 def _place(unit: Unit, drbd: list[Unit]) -> str:
     """Where it comes in the order, seen from DRBD."""
     if not drbd:
-        return ", and DRBD does not: it finds no data, or the disk below DRBD"
+        return ", and DRBD is not there: it finds no data, or the disk below DRBD"
     for one in drbd:
         if unit.name in one.after:
             return f" before {one.name}"

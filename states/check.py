@@ -6,11 +6,12 @@ from collections.abc import Callable, Iterator
 
 from states.boot import BootFacts
 from states.boot_order import order_findings
-from states.facts import ClusterFacts, Generation
+from states.facts import ClusterFacts, Generation, Side
 from states.finding import Finding, Weight
-from states.goal import Goal, Kind, Ledger, Refused
+from states.goal import Goal, Kind, Ledger, Refused, Wanted
 from states.pair import Pair
 from states.plan import plan
+from states.repair import releasable
 from states.resource import classify
 from states.stacks import plain_samba
 from states.vocabulary import Layer, Resource
@@ -51,15 +52,21 @@ def _backing(goal: Goal, facts: ClusterFacts) -> Iterator[Finding]:
         for node in wanted.nodes:
             side = facts.node(node).side(wanted.name)
             if side.holders and not side.attached:
-                mounted = any(holder.startswith("mount:") for holder in side.holders)
                 what = f"something has the backing disk of {wanted.name} behind DRBD's back"
-                yield Finding(Weight.DANGER, node, what, ", ".join(side.holders),
-                              "unmount it first: what was written there is on this node only" if mounted
-                              else "`orchestrate up` takes the volumes away and copies that side anew")
+                yield Finding(Weight.DANGER, node, what, ", ".join(side.holders), _letting_go(wanted, side))
             if side.touched:
                 yield Finding(Weight.DANGER, node, f"the backing disk of {wanted.name} was in use behind DRBD's back",
                               "/var/lib/orchestrate/touched says so" + (", and it was mounted" if side.mounted_behind else ""),
                               "that side is not UpToDate, whatever DRBD says: docs/hazards.md, `LVM under DRBD`")
+
+
+def _letting_go(wanted: Wanted, side: Side) -> str:
+    """What to do about a backing disk that somebody has."""
+    if any(holder.startswith("mount:") for holder in side.holders):
+        return "unmount it first: what was written there is on this node only"
+    if wanted.repairs and releasable(side):
+        return "`orchestrate up` takes the volumes away and copies that side anew"
+    return "stop what uses it (vgchange -an); then that side is not UpToDate, whatever DRBD says: docs/hazards.md, `LVM under DRBD`"
 
 
 def _volumes(goal: Goal, facts: ClusterFacts) -> Iterator[Finding]:

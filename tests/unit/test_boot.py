@@ -82,7 +82,7 @@ def test_without_drbd_what_stands_on_it_finds_nothing(goal: Goal) -> None:
     facts = seen("enabled")
     alone = evolve(facts, units=tuple(unit for unit in facts.units if unit.name != "drbd.service"))
     words = [one.what for one in said(goal, alone)]
-    assert "smbd.service starts at boot, and DRBD does not: it finds no data, or the disk below DRBD" in words
+    assert "smbd.service starts at boot, and DRBD is not there: it finds no data, or the disk below DRBD" in words
     assert not [one for one in words if "drbd.service" in one]
 
 
@@ -206,7 +206,8 @@ def test_an_lvm_that_knows_no_autoactivation_is_not_taken_for_one_that_has_it_of
 
 
 @pytest.mark.parametrize(("where", "unit"), [
-    ("/srv/share0", "srv-share0.mount"), ("/opt/", "opt.mount"), ("/srv/my-data", r"srv-my\x2ddata.mount"), ("/srv/ü", r"srv-\xc3\xbc.mount"),
+    ("/srv/share0", "srv-share0.mount"), ("/opt/", "opt.mount"), ("/srv/my-data", r"srv-my\x2ddata.mount"),
+    ("/srv/ü", r"srv-\xc3\xbc.mount"),
 ])  # fmt: skip
 def test_a_mount_point_is_named_as_systemd_names_it(where: str, unit: str) -> None:
     assert mount_unit(FstabLine("x", where, "gfs2", ())) == unit

@@ -49,6 +49,7 @@ def test_a_healthy_cluster_has_no_findings(config: Config) -> None:
     (boots,                                  Weight.DANGER,  "start by themselves",    "corosync.service",  "orchestrate up"),
     (held("dm-0"),                           Weight.DANGER,  "behind DRBD's back",     "dm-0",              "copies that side anew"),
     (held("dm-0", "mount:/mnt"),             Weight.DANGER,  "behind DRBD's back",     "mount:/mnt",        "unmount it first"),
+    (held("md0"),                            Weight.DANGER,  "behind DRBD's back",     "md0",               "stop what uses it"),
     (lambda seen: with_side(seen, ONE, touched=True), Weight.DANGER, "was in use",     "touched",           "not UpToDate"),
     (lambda seen: with_side(seen, ONE, touched=True, mounted_behind=True), Weight.DANGER, "was in use", "it was mounted", "not UpToDate"),
     (lambda seen: with_layer(seen, "mount opt", Layer.HUNG, "stopped", (ONE,)), Weight.DANGER, "mount opt is Hung", "stopped", "plan"),
@@ -74,6 +75,14 @@ def test_it_tells_half_truths_of_the_configuration(tmp_path: Path, text: str, wh
     config = loaded(tmp_path, text)
     hits = [one for one in found(config, facts_of(config)) if what in one.what]
     assert [one.weight for one in hits] == [weight]
+
+
+def test_without_a_stack_nobody_takes_volumes_away(tmp_path: Path, config: Config) -> None:
+    seen = held("dm-0")(facts_of(config))
+    bare = loaded(tmp_path, CTDB[:CTDB.index("[filesystem.opt]")])
+    (hit,) = (one for one in found(bare, seen) if "behind DRBD's back" in one.what and one.where == ONE)
+    assert "orchestrate up" not in hit.remedy
+    assert "vgchange -an" in hit.remedy
 
 
 def test_one_plain_smbd_is_no_danger(tmp_path: Path) -> None:
