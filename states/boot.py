@@ -71,3 +71,4 @@ class BootFacts:
     fstab: tuple[FstabLine, ...] = ()
     scripts: tuple[str, ...] = field(factory=tuple)  # lines of boot scripts that start DRBD or LVM
     backing: tuple[BackingSeen, ...] = ()
+    unread: tuple[tuple[str, str], ...] = ()  # resources of whose disk LVM could not be asked, each with what it said

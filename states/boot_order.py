@@ -42,6 +42,9 @@ def order_findings(goal: Goal, boots: tuple[BootFacts, ...]) -> Iterator[Finding
                           f"take that line out of {line.partition(':')[0]}")
         for seen in boot.backing:
             yield _seen_by_lvm(goal, boot, seen)
+        for resource, words in boot.unread:
+            yield Finding(Weight.PROBLEM, boot.node, f"whether LVM sees the disk below {resource} could not be read", words,
+                          "pvs there has to show /dev/drbdN, never the disk")
 
 
 def _ours(goal: Goal, service: str) -> bool:

@@ -19,11 +19,11 @@ def read_boot(node: str, text: str) -> BootFacts:
     units = sections.get("units") or ""
     if not sections.whole or not init or (init[0] == "systemd" and "default.target" not in units):
         return BootFacts(node, read=False)
+    disks = [_backing(name.removeprefix("lvm "), text) for name, text in sections.found.items() if name.startswith("lvm ")]
     return BootFacts(
         node, read=True, init=init[0], chkconfig="chkconfig" in init, units=_started(units), links=_links(sections.get("links") or ""),
         fstab=_fstab(sections.get("fstab") or ""), scripts=tuple((sections.get("scripts") or "").splitlines()),
-        backing=tuple(seen for name in sections.found if name.startswith("lvm ")
-                      if (seen := _backing(name.removeprefix("lvm "), sections.found[name])) is not None),
+        backing=tuple(one for one in disks if isinstance(one, BackingSeen)), unread=tuple(one for one in disks if isinstance(one, tuple)),
     )
 
 
@@ -79,12 +79,16 @@ def _fstab(text: str) -> tuple[FstabLine, ...]:
     return tuple(FstabLine(what, where, kind, tuple(options.split(","))) for what, where, kind, options in found)
 
 
-def _backing(resource: str, text: str) -> BackingSeen | None:
-    """The row that `pvs` has for the disk. Hidden by a filter, or without a label: "Cannot use", "Failed to find", no row."""
+HIDDEN = re.compile(r"rejected by filter|Failed to find|^no LVM$", re.MULTILINE)
+"""What LVM 2.03 says of a disk that a filter hides, or that has no label."""
+
+
+def _backing(resource: str, text: str) -> BackingSeen | tuple[str, str] | None:
+    """The row that `pvs DISK` has; None if LVM does not see it; or the resource and why that is not known."""
     head = re.search(r"^disk (\S+)$", text, re.MULTILINE)
     row = re.search(r"^\s*(\S+)\|([^|\n]*)\|([^|\n]*)\|([^|\n]*)$", text, re.MULTILINE)
-    if head is None or row is None or row[1].startswith("/dev/drbd"):  # where both are seen, LVM took the right one
-        return None
+    if head is None or row is None or row[1].startswith("/dev/drbd"):
+        return None if HIDDEN.search(text) else (resource, " ".join(text.split()) or "nothing")
     auto = row[4].strip()
     return BackingSeen(resource, head[1], row[2].strip(), row[3].strip() or "none",
                        None if re.fullmatch(r"[a-z-]{6}", auto) else auto == "enabled")

@@ -23,6 +23,8 @@ def test_up_leaves_a_boot_that_starts_nothing_of_ours() -> None:
         await scene.brought_up()
         files = scene.world.machines[0].files
         seen.append(await read(scene))
+        files.remove("/etc/lvm/lvmlocal.conf")
+        await scene.down()
         files.symlink("/lib/systemd/system/smbd.service", "/etc/systemd/system/multi-user.target.wants/smbd.service")
         files.write("/etc/fstab", "/dev/drbd1 /opt gfs2 noatime 0 0\n//server/share /mnt cifs password=secret 0 0\n")
         seen.append(await read(scene))
@@ -32,7 +34,8 @@ def test_up_leaves_a_boot_that_starts_nothing_of_ours() -> None:
     assert quiet.read
     assert [unit.name for unit in quiet.units if unit.name.endswith(".service")] == []
     assert [line.at_boot for line in quiet.fstab] == [False]
-    assert quiet.backing == ()
+    assert (quiet.backing, quiet.unread) == ((), ())
+    assert (loud.backing, loud.unread) == ((), (("r0", "disk /dev/sdb"),))  # a shared group without its locks is not shown
     assert [(unit.name, unit.pulled_by) for unit in loud.units if unit.pulled_by] == [("smbd.service", "multi-user.target")]
     assert [str(line) for line in loud.fstab] == ["/dev/drbd1 /opt gfs2 noatime"]
     assert not scene.unknown()

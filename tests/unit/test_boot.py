@@ -199,6 +199,21 @@ def test_a_shared_group_guards_itself(goal: Goal) -> None:
     assert (found.weight, found.evidence) == (PROBLEM, "/dev/ubdb: volume group vgl (lock type dlm)")
 
 
+@pytest.mark.parametrize("words", ["suspended", "disk /dev/ubdb\n", "disk /dev/ubdb\n  /dev/mapper/control: open failed"])
+def test_where_lvm_does_not_answer_the_disk_is_not_taken_for_hidden(goal: Goal, words: str) -> None:
+    text = captured("boot/lvm-hidden.txt")
+    start, end = text.index("==lvm r0\n") + len("==lvm r0\n"), text.index("\n==end")
+    (found,) = said(goal, read_boot(ONE, text[:start] + words + text[end:]))
+    assert (found.weight, found.what) == (PROBLEM, "whether LVM sees the disk below r0 could not be read")
+    assert found.evidence == " ".join(words.split())
+
+
+def test_a_machine_without_lvm_has_no_finding(goal: Goal) -> None:
+    text = captured("boot/lvm-hidden.txt")
+    start, end = text.index("disk /dev/ubdb"), text.index("\n==end")
+    assert said(goal, read_boot(ONE, text[:start] + "no LVM" + text[end:])) == []
+
+
 def test_an_lvm_that_knows_no_autoactivation_is_not_taken_for_one_that_has_it_off(goal: Goal) -> None:
     boot = read_boot(ONE, captured("boot/lvm-local.txt").replace("/dev/ubdb|vgl||enabled", "/dev/ubdb|vgl||wz--n-"))
     assert boot.backing[0].activates is None
