@@ -7,7 +7,7 @@ from fixtures.sim.stack.stage import Scene, play
 from orchestrator.probes import boot, look, stack
 from states.boot import BootFacts
 
-SCRIPT = "\n".join((look.SCRIPT, stack.SCRIPT, boot.SCRIPT, "look_boot /opt -- r0 1 /dev/sdb"))
+SCRIPT = "\n".join((look.SCRIPT, stack.SCRIPT, boot.SCRIPT, "look_boot /opt -- r0 1 /dev/vda3"))
 
 
 async def read(scene: Scene) -> BootFacts:
@@ -35,7 +35,7 @@ def test_up_leaves_a_boot_that_starts_nothing_of_ours() -> None:
     assert [unit.name for unit in quiet.units if unit.name.endswith(".service")] == []
     assert [line.at_boot for line in quiet.fstab] == [False]
     assert (quiet.backing, quiet.unread) == ((), ())
-    assert (loud.backing, loud.unread) == ((), (("r0", "disk /dev/sdb"),))  # a shared group without its locks is not shown
+    assert (loud.backing, loud.unread) == ((), (("r0", "disk /dev/vda3"),))  # a shared group without its locks is not shown
     assert [(unit.name, unit.pulled_by) for unit in loud.units if unit.pulled_by] == [("smbd.service", "multi-user.target")]
     assert [str(line) for line in loud.fstab] == ["/dev/drbd1 /opt gfs2 noatime"]
     assert not scene.unknown()
