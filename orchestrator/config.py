@@ -25,6 +25,7 @@ from orchestrator.stack_config import (
     SambaSection,
     ShareSection,
     fence_problems,
+    in_bytes,
     stack_problems,
 )
 from states.goal import Direction, Goal, Wanted
@@ -158,7 +159,8 @@ class Config:
         """The layers above DRBD; None where no file system is asked for."""
         if not self.filesystem:
             return None
-        volumes = tuple(Volume(name, one.resource, self.wanted(one.resource).nodes) for name, one in self.filesystem.items())
+        volumes = tuple(Volume(name, one.resource, self.wanted(one.resource).nodes, in_bytes(one.size) is not None)
+                        for name, one in self.filesystem.items())
         clustering = self.samba.clustering if self.share else "none"
         layers = build((*MODERN, *SERVERS[clustering]), volumes, self.names)
         if self.samba.serve_on:

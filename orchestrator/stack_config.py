@@ -51,7 +51,7 @@ class CorosyncSection:
 class FilesystemSection:
     """[filesystem.NAME]: a GFS2 on a logical volume of a shared volume group on one DRBD resource.
 
-    `size`: of the volume, as 20G or 100%FREE. `journal`: MiB for each node's journal, 8 or more.
+    `size`: of the volume, as 20G or 100%FREE; it grows when the former does. `journal`: MiB for each node's journal, 8 or more.
     """
 
     resource: str
@@ -82,6 +82,11 @@ class SambaSection:
     clustering: str = "plain"
     serve_on: list[str] = field(factory=list)
     smb_conf: str = "/etc/samba/smb.conf"
+
+
+def in_bytes(size: str) -> int | None:
+    """A volume's size as LVM reads it; None for a part of its group (100%FREE), which is only asked for when it is made."""
+    return None if size.endswith(("%FREE", "%VG")) else int(size[:-1]) << {"M": 20, "G": 30, "T": 40}[size[-1]]
 
 
 @define

@@ -19,6 +19,8 @@ COPIES = frozenset({Verdict.BITMAP_SYNC, Verdict.FULL_SYNC, Verdict.REVERTED, Ve
 GOOD = frozenset({Flag.CONSISTENT, Flag.WAS_UP_TO_DATE})
 FIRST = 0x1111_1111_1111_1110
 """Stands for "a new identifier" in expectations: only its being equal or not to another matters."""
+SHOWS = {"active": "extended", "mount": "grown"}
+"""A layer of a file system that, once it is up, lets another be seen."""
 
 
 def _created(side: Side, peer: Side, wanted: Wanted) -> tuple[Side, Side]:
@@ -137,7 +139,7 @@ def after_step(facts: ClusterFacts, step: Step, wanted: Wanted | None, stack: St
     node = facts.node(step.node)
     if step.do in (Do.START_LAYER, Do.STOP_LAYER):
         state = Layer.UP if step.do is Do.START_LAYER else Layer.DOWN
-        facts = _file_system(facts, step)
+        facts = _sizes(_file_system(facts, step), step)
         return facts.replace(facts.node(step.node).with_layer(LayerFact(step.layer, state, "as expected")))
     if wanted is None:
         raise ValueError(f"{step.key}: no resource is wanted for it")
@@ -173,6 +175,18 @@ def _file_system(facts: ClusterFacts, step: Step) -> ClusterFacts:
         if layer in {fact.name for fact in node.layers} and node.layer(layer).state is Layer.UNKNOWN:
             facts = facts.replace(node.with_layer(LayerFact(layer, seen, "expected")))
     return facts
+
+
+def _sizes(facts: ClusterFacts, step: Step) -> ClusterFacts:
+    """What is active, or mounted, shows its size; it is expected to be the one another node shows, and else the one that is wanted."""
+    kind, _, name = step.layer.partition(" ")
+    layer = f"{SHOWS.get(kind, '')} {name}"
+    node = facts.node(step.node)
+    if step.do is not Do.START_LAYER or node.layer(layer).state is not Layer.UNKNOWN or layer not in {fact.name for fact in node.layers}:
+        return facts
+    shown = {one.layer(layer).state for one in facts.nodes}
+    state = Layer.DOWN if Layer.DOWN in shown and Layer.UP not in shown else Layer.UP
+    return facts.replace(node.with_layer(LayerFact(layer, state, "as expected")))
 
 
 def _readable(node: NodeFacts, step: Step, stack: Stack) -> NodeFacts:

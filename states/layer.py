@@ -23,11 +23,17 @@ def _renews(spec: LayerSpec) -> bool:
     return spec.renews
 
 
+def _grows(spec: LayerSpec) -> bool:
+    """Failed means that there is a size, and no way from it to the one that is wanted: the rule says why."""
+    return spec.grows
+
+
 TABLE: tuple[Row, ...] = (
     #   event         from        to          by       step            on       when   rules   layers  s  why  way
     Row("start",      L.DOWN,     L.UP,       US,      Do.START_LAYER, On.EACH, None,  LOWER, way=UP),
     Row("replace",    L.FAILED,   L.UP,       US,      Do.START_LAYER, On.EACH, _file, ("config-drift", "no-discarding-config"), way=UP),
     Row("renew",      L.FAILED,   L.UP,       US,      Do.START_LAYER, On.EACH, _renews, LOWER, way=UP),
+    Row("resize",     L.FAILED,   L.UP,       US,      Do.START_LAYER, On.EACH, _grows, LOWER, way=UP),
     Row("started",    L.STARTING, L.UP,       AWAITED, deadline=60, way=UP),
     Row("answers",    L.HUNG,     L.UP,       AWAITED, deadline=60, way=UP),
     Row("stopped",    L.STOPPING, L.DOWN,     AWAITED, deadline=60),

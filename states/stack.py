@@ -31,12 +31,12 @@ def decide_stack(goal: Goal, facts: ClusterFacts, ledger: Ledger) -> Decision:
 
 
 def layer_state(stack: Stack, facts: ClusterFacts, placed: Placed, node: str) -> LayerFact:
-    """One layer on one node; what is made once for all is Up everywhere when it is seen anywhere.
+    """One layer on one node; what one node does for all is Up everywhere when it is seen anywhere.
 
     Unless this node's own look shows something else under that name, as a volume group on a foreign disk.
     """
     own = facts.node(node).layer(placed.name)
-    if not placed.spec.once or own.state is Layer.FAILED:
+    if not (placed.spec.once or placed.spec.joint) or own.state is Layer.FAILED:
         return own
     seen = (facts.node(other).layer(placed.name) for other in placed.nodes)
     return next((fact for fact in seen if fact.state is Layer.UP), own)
@@ -176,8 +176,21 @@ class _Way:
         if any(layer_state(self.stack, self.facts, need, node).state is not Layer.UP for need in self.stack.below(placed.name)):
             return False
         if placed.spec.copied and not any(self.facts.node(one).layer(placed.name).state is Layer.UP for one in placed.nodes):
-            return node == self.goal.acting(placed.nodes, self.facts)[0]
+            return node == self._maker(placed)
+        if placed.spec.joint:
+            return node == self._maker(placed) and self._ready_everywhere(placed)
         return not placed.spec.once or node == self._maker(placed)
+
+    def _ready_everywhere(self, placed: Placed) -> bool:
+        """Wherever the volume is active, this node's copy of what is below has been made."""
+        copies = [one for one in self.stack.below(placed.name) if one.spec.copied and one.spec.data]
+        return all(self.facts.node(node).layer(one.name).state is Layer.UP for one in copies
+                   for node in self.goal.acting(one.nodes, self.facts) if self._carried(one, node))
+
+    def _carried(self, placed: Placed, node: str) -> bool:
+        """What it stands on directly is there, or may be: also while it is being started."""
+        starting = any(Step(Do.START_LAYER, node, "", need).key in self.ledger.in_flight for need in placed.needs)
+        return starting or not any(is_down(self.facts.node(node).layer(need)) for need in placed.needs)
 
     def _maker(self, placed: Placed) -> str | None:
         """The first node, in the order of the file, that serves the data."""

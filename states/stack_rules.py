@@ -153,6 +153,26 @@ def _fencing_configured(asked: LayerAsked) -> Found:
             "give each node a [node.NAME.fence], or write accept_no_fencing = true")
 
 
+def _grow_only(asked: LayerAsked) -> Found:
+    """A GFS2 cannot be made smaller, nor larger by less than one resource group: a size that asks for that is not touched."""
+    if not asked.placed.spec.grows or asked.fact.state is not Layer.FAILED:
+        return None
+    return asked.fact.detail, f"write another `size` in [filesystem.{asked.placed.name.partition(' ')[2]}]; GFS2 only grows"
+
+
+def _refreshed_everywhere(asked: LayerAsked) -> Found:
+    """A node whose kernel has the old size would read and write past the end of its volume, and its GFS2 withdraw."""
+    if not asked.placed.spec.joint:
+        return None
+    for copy in (one for one in asked.stack.below(asked.placed.name) if one.spec.copied and one.spec.data):
+        for node in (asked.facts.node(name) for name in copy.nodes if asked.facts.node(name).reachable):
+            fact = node.layer(copy.name)
+            if fact.state is not Layer.UP and not any(node.layer(need).state is Layer.DOWN for need in copy.needs):
+                seen = f"the kernel of {node.name} has the volume and not its new size: {copy.name} is {fact.state.value}: {fact.detail}"
+                return seen, f"on {node.name}: lvchange --refresh, which `up` does; look there why it does not"
+    return None
+
+
 def _config_drift(asked: LayerAsked) -> Found:
     if asked.fact.state is not Layer.FAILED or asked.placed.spec.renews or (asked.placed.spec.file and asked.goal.apply_config):
         return None
@@ -198,6 +218,7 @@ class LayerRule:
 
 START, STOP = Do.START_LAYER, Do.STOP_LAYER
 LAYER_RULES: tuple[LayerRule, ...] = (
+    LayerRule("grow-only",           START, _grow_only),
     LayerRule("config-drift",        START, _config_drift),
     LayerRule("no-quorum-no-locks",  START, _no_quorum_no_locks),
     LayerRule("layer-needs-lower",   START, _needs_lower),
@@ -210,6 +231,7 @@ LAYER_RULES: tuple[LayerRule, ...] = (
     LayerRule("fencing-configured",  START, _fencing_configured),
     LayerRule("no-mkfs-over-data",   START, _only_over_nothing),
     LayerRule("unknown-is-not-down", START, _everyone_seen),
+    LayerRule("all-see-the-size",    START, _refreshed_everywhere),
     LayerRule("stop-from-top",       STOP,  _from_the_top),
 )
 

@@ -16,8 +16,9 @@ class LayerSpec:
 
     `stop`: what stopping it does; "" where it stays when the stack goes down (files, created things). `volume`: there is one
     for each file system. `data`: needs the node's own side of DRBD Primary and UpToDate. `once`: made by one node for all,
-    never twice and never unmade. `copied`: made by the first node, the others get a copy. `holds_role`: no Primary without it, so it is stopped after the last demotion.
-    `file`: its Failed means "differs from cluster.toml", which `--apply-config` may replace. `renews`: its Failed means "runs with older files", and starting it anew cures that. `deadline`: seconds.
+    never twice and never unmade. `copied`: made by the first node, the others get a copy. `joint`: done by one
+    node for all, once all are ready; doing it again is no harm. `grows`: only where cluster.toml has a size in bytes.
+    `holds_role`: no Primary without it, so it is stopped after the last demotion. `file`: its Failed means "differs from cluster.toml", which `--apply-config` may replace. `renews`: its Failed means "runs with older files", and starting it anew cures that. `deadline`: seconds.
     """
 
     name: str
@@ -31,6 +32,8 @@ class LayerSpec:
     holds_role: bool = False
     file: bool = False
     copied: bool = False
+    joint: bool = False
+    grows: bool = False
     renews: bool = False
     deadline: float = 60.0
 
@@ -59,6 +62,10 @@ MODERN: tuple[LayerSpec, ...] = (
     LayerSpec("active", ("lockspace", "lv"), "activate the logical volume, shared", "both nodes use it", "deactivate the logical volume", volume=True, data=True),
     LayerSpec("gfs2", ("active",), "make the GFS2 file system", "the volume is blank", volume=True, data=True, once=True, deadline=300.0),
     LayerSpec("mount", ("active", "gfs2"), "mount the file system", "it is to be served", "unmount the file system", volume=True, data=True),
+    LayerSpec("extended", ("active",), "make the logical volume larger, on this node too", "cluster.toml wants it larger", volume=True, data=True,
+              copied=True, grows=True),
+    LayerSpec("grown", ("mount", "extended"), "grow the file system", "its volume has room that it does not use", volume=True, data=True,
+              joint=True, grows=True, deadline=300.0),
 )
 """What carries the shares. What serves them follows: one of SERVERS, all needing the mounts."""
 
@@ -104,11 +111,15 @@ class Placed:
 
 @frozen
 class Volume:
-    """A file system to be: its name, the DRBD resource it lives on, and the nodes that have a copy of that."""
+    """A file system to be: its name, the DRBD resource it lives on, and the nodes that have a copy of that.
+
+    `sized`: cluster.toml says how large it is to be, so it may have to grow.
+    """
 
     name: str
     resource: str
     nodes: tuple[str, ...]
+    sized: bool = False
 
 
 @frozen
@@ -155,7 +166,7 @@ def build(specs: tuple[LayerSpec, ...], volumes: tuple[Volume, ...], nodes: tupl
     placed: list[Placed] = []
     for layer in specs:
         if layer.volume:
-            placed += [_for_volume(layer, volume, specs) for volume in volumes]
+            placed += [_for_volume(layer, volume, specs) for volume in volumes if volume.sized or not layer.grows]
         else:
             needs = tuple(name for need in layer.needs for name in _instances(need, volumes, specs))
             home = tuple(node for node in nodes if not _on_volumes(layer, specs) or any(node in volume.nodes for volume in volumes))

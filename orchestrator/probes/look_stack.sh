@@ -79,7 +79,7 @@ look_files() { # PATH...
 	done
 }
 
-look_volume() { # NAME VG LV MOUNT MINOR DISK
+look_volume() { # NAME VG LV MOUNT MINOR DISK SIZE: 0: nobody asks how large it is
 	say volume "$1"
 	active=no mounted=no
 	while read -r what where type _; do
@@ -88,9 +88,13 @@ look_volume() { # NAME VG LV MOUNT MINOR DISK
 	for dm in /sys/block/dm-*; do
 		[ -r "$dm/dm/name" ] && read -r line <"$dm/dm/name" && [ "$line" = "$(mapped "$2")-$(mapped "$3")" ] || continue
 		active=yes
+		printf 'sectors '; first "$dm/size"
 		for below in "$dm"/slaves/*; do [ -e "$below" ] && printf 'active on %s\n' "${below##*/}"; done
 	done
-	[ $mounted = no ] || return 0 # what is mounted need not be read, and must not be where its locks are stopped
+	if [ $mounted = yes ]; then # what is mounted need not be read, and must not be where its locks are stopped
+		[ "$7" = 0 ] || [ $stopped = yes ] || is_suspended "$5" || filled "$4"
+		return 0
+	fi
 	device=/dev/drbd$5
 	if is_suspended "$5"; then printf 'suspended\n'; return; fi
 	if ! is_primary "$5"; then
@@ -109,6 +113,16 @@ look_volume() { # NAME VG LV MOUNT MINOR DISK
 	[ "$held" = lvm ] || return
 	timeout -k 1 5 pvs --nolocking --noheadings --separator '|' -o pv_name,vg_name,vg_lock_type 2>&1 | while read -r line; do printf 'pv %s\n' "$line"; done
 	timeout -k 1 5 lvs --nolocking --noheadings --separator '|' -o vg_name,lv_name 2>&1 | while read -r line; do printf 'lv %s\n' "$line"; done
+}
+
+filled() { # MOUNT: its blocks and their size. statfs(2) takes a lock where another node has just grown it: nobody waits for that
+	counted=/run/orchestrate.$$.blocks
+	rm -f $counted
+	(stat -f -c 'blocks %b %S' "$1" >$counted.new 2>&1 </dev/null; mv $counted.new $counted) >/dev/null 2>&1 </dev/null &
+	for _ in 1 2 3 4 5 6 7 8 9 10; do
+		[ ! -e $counted ] || { copy $counted; rm -f $counted; return; }
+		sleep 0.1
+	done
 }
 
 mapped() { # device mapper doubles the dashes of a name

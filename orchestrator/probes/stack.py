@@ -15,6 +15,7 @@ from importlib import resources
 from attrs import field, frozen
 
 from orchestrator.probes.sections import Sections
+from orchestrator.probes.volumes import ExpectedVolume, Fact, spaces, stopped_spaces, volume_layer
 from states.facts import LayerFact
 from states.vocabulary import Layer
 
@@ -30,19 +31,6 @@ class ExpectedFile:
     text: str = field(repr=False)
     secret: bool = False
     ours: bool = False
-
-
-@frozen
-class ExpectedVolume:
-    """A file system as it is to be: GFS2's table is `cluster:name`, the device below everything is `/dev/drbdMINOR`."""
-
-    name: str
-    vg: str
-    lv: str
-    mount: str
-    minor: int
-    disk: str
-    table: str
 
 
 @frozen
@@ -68,14 +56,11 @@ def read_stack(sections: Sections, expected: ExpectedStack) -> tuple[LayerFact, 
         kind, _, volume = name.partition(" ")
         if volume:
             one = next(one for one in expected.volumes if one.name == volume)
-            state, detail = _volume_layer(kind, sections, one)
+            state, detail = volume_layer(kind, sections, one)
         else:
             state, detail = READERS[kind](sections, expected)
         found.append(LayerFact(name, state, detail))
     return tuple(found)
-
-
-Fact = tuple[Layer, str]
 
 
 # -- the cluster's own layers ------------------------------------------------------------------------------------------
@@ -191,18 +176,6 @@ def _victim(sections: Sections) -> Fact:
     return HUNG, f"it is gone, and left lockspaces behind ({', '.join(spaces(sections))}): only a power cycle of this node helps"
 
 
-def spaces(sections: Sections) -> list[str]:
-    """Lockspaces the kernel has."""
-    lines = (line.split() for line in (sections.get("kernel-locks") or "").splitlines())
-    return [words[1] for words in lines if words[:1] == ["space"] and len(words) == 3]
-
-
-def stopped_spaces(sections: Sections) -> list[str]:
-    """Lockspaces whose recovery is not done: who needs a lock there waits."""
-    lines = (line.split() for line in (sections.get("kernel-locks") or "").splitlines())
-    return [words[1] for words in lines if words[:1] == ["space"] and len(words) == 3 and not int(words[2], 16) & 0x40]
-
-
 def _samba(sections: Sections) -> Fact:
     count = (sections.get("sessions") or "").strip()
     return UP, f"smbd runs, {count if count.isdecimal() else '?'} open sessions"
@@ -229,141 +202,4 @@ READERS: dict[str, Callable[[Sections, ExpectedStack], Fact]] = {
     "ctdb": _service("ctdb", _ctdb),
     "samba": _service("samba", _samba),
     "nfs": _service("nfs"),
-}
-
-
-# -- a file system's layers --------------------------------------------------------------------------------------------
-
-@frozen
-class _Volume:
-    """What a look saw of one file system's devices."""
-
-    text: str
-    below: tuple[str, ...]     # devices the active volume stands on; () where it is not active
-    mounted: str               # the type it is mounted as, "" where it is not
-    source: str
-    spaces: frozenset[str]
-    stopped: frozenset[str]
-    withdrawn: frozenset[str]
-    blocked: frozenset[str]
-
-    @property
-    def primary(self) -> bool:
-        """The device below could be read."""
-        return "primary yes" in self.text
-
-    @property
-    def held(self) -> str:
-        """What the device's head says: lvm, bare (a physical volume without a group), blank, data; "" where it was not read."""
-        found = re.search(r"^held (\w+)", self.text, re.MULTILINE)
-        return found[1] if found else ""
-
-
-def _seen(sections: Sections, one: ExpectedVolume) -> _Volume | None:
-    text = sections.get(f"volume {one.name}")
-    locks = sections.get("kernel-locks")
-    if text is None or locks is None:
-        return None
-    mounted = re.search(r"^mounted (\S+) (\S+)", text, re.MULTILINE)
-    words = [line.split() for line in locks.splitlines()]
-    tables = {kind: frozenset(w[1] for w in words if w[:1] == [kind]) for kind in ("space", "withdrawn", "blocked")}
-    below = tuple(re.findall(r"^active on (\S+)", text, re.MULTILINE))
-    return _Volume(text, below, mounted[1] if mounted else "", mounted[2] if mounted else "", tables["space"],
-                   frozenset(stopped_spaces(sections)), tables["withdrawn"], tables["blocked"])
-
-
-def _volume_layer(kind: str, sections: Sections, one: ExpectedVolume) -> Fact:
-    seen = _seen(sections, one)
-    if seen is None:
-        return UNKNOWN, "not seen"
-    return VOLUME_READERS[kind](seen, one)
-
-
-def _vg(seen: _Volume, one: ExpectedVolume) -> Fact:
-    if seen.below or f"lvm_{one.vg}" in seen.spaces:
-        return UP, f"{one.vg} is in use"
-    if seen.held == "blank":
-        return DOWN, "blank"
-    if seen.held == "bare":
-        return DOWN, "a physical volume without a group"
-    if not seen.primary:
-        return UNKNOWN, f"{one.disk} holds {seen.held or 'something'}; /dev/drbd{one.minor} cannot be read while it is Secondary"
-    if seen.held != "lvm":
-        kind = re.search(r"\b(?:TYPE|PTTYPE)=(\S+)", seen.text)
-        return FAILED, f"/dev/drbd{one.minor} holds {kind[1] if kind else 'data'}, not LVM"
-    rows = [line.removeprefix("pv ").strip().split("|") for line in seen.text.splitlines() if line.startswith("pv ")]
-    rows = [[word.strip() for word in row] for row in rows if len(row) == 3]
-    ours = [row for row in rows if row[0] == f"/dev/drbd{one.minor}"]
-    foreign = [row for row in rows if row[1] == one.vg and row[0] != f"/dev/drbd{one.minor}"]
-    if foreign:
-        return FAILED, f"{one.vg} resolves to {foreign[0][0]}, not to /dev/drbd{one.minor}"
-    if not ours:
-        return UNKNOWN, f"LVM does not show /dev/drbd{one.minor}, which has its label"
-    if not ours[0][1]:
-        return UNKNOWN, "LVM does not show its group: its locks are not there"
-    if ours[0][1] != one.vg:
-        return FAILED, f"/dev/drbd{one.minor} belongs to volume group {ours[0][1]}, not to {one.vg}"
-    if ours[0][2] != "dlm":
-        return FAILED, f"{one.vg} is not shared: its lock type is {ours[0][2] or 'none'}"
-    return UP, f"{one.vg} on /dev/drbd{one.minor}"
-
-
-def _lockspace(seen: _Volume, one: ExpectedVolume) -> Fact:
-    name = f"lvm_{one.vg}"
-    if name not in seen.spaces:
-        return DOWN, f"there is no lockspace {name}"
-    return (HUNG, f"lockspace {name} is stopped") if name in seen.stopped else (UP, f"lockspace {name}")
-
-
-def _lv(seen: _Volume, one: ExpectedVolume) -> Fact:
-    if seen.below:
-        return UP, f"{one.vg}/{one.lv} is active"
-    if seen.held == "blank":
-        return DOWN, "blank"
-    if not seen.primary or seen.held != "lvm":
-        return UNKNOWN, f"/dev/drbd{one.minor} was not read"
-    rows = [line.removeprefix("lv ").strip().split("|") for line in seen.text.splitlines() if line.startswith("lv ")]
-    there = any([word.strip() for word in row] == [one.vg, one.lv] for row in rows)
-    return (UP, f"{one.vg}/{one.lv}") if there else (DOWN, f"{one.vg} has no {one.lv}")
-
-
-def _active(seen: _Volume, one: ExpectedVolume) -> Fact:
-    if not seen.below:
-        return DOWN, "not active"
-    if seen.below != (f"drbd{one.minor}",):
-        return FAILED, f"{one.vg}/{one.lv} stands on {', '.join(seen.below)}, behind DRBD's back"
-    return UP, f"on drbd{one.minor}"
-
-
-def _gfs2(seen: _Volume, one: ExpectedVolume) -> Fact:
-    if seen.mounted == "gfs2":
-        return UP, f"{one.table} is mounted"
-    if seen.held == "blank":
-        return DOWN, "blank"
-    if not seen.below or not seen.primary:
-        return UNKNOWN, "the volume is not active, so it was not read"
-    found = dict(re.findall(r"^(TYPE|LABEL|PTTYPE)=(.*)$", seen.text, re.MULTILINE))
-    if found.get("TYPE") == "gfs2":
-        label = found.get("LABEL", "")
-        return (UP, label) if label == one.table else (FAILED, f"its GFS2 belongs to {label!r}, this cluster's would be {one.table!r}")
-    if found:
-        return FAILED, f"the volume holds {found.get('TYPE') or found.get('PTTYPE')}, not GFS2"
-    return (DOWN, "blank") if "\nblank" in seen.text else (FAILED, "the volume holds something that no tool knows")
-
-
-def _mount(seen: _Volume, one: ExpectedVolume) -> Fact:
-    if not seen.mounted:
-        return DOWN, "not mounted"
-    if seen.mounted != "gfs2":
-        return FAILED, f"{one.mount} is {seen.source}, a {seen.mounted}"
-    space = one.table.partition(":")[2]
-    if one.table in seen.withdrawn:
-        return HUNG, "GFS2 has withdrawn itself after an error: only a reboot of this node helps"
-    if space in seen.stopped or one.table in seen.blocked or space not in seen.spaces:
-        return HUNG, f"its lockspace {space} is stopped: whoever needs a lock there waits"
-    return UP, f"{seen.source} on {one.mount}"
-
-
-VOLUME_READERS: dict[str, Callable[[_Volume, ExpectedVolume], Fact]] = {
-    "vg": _vg, "lockspace": _lockspace, "lv": _lv, "active": _active, "gfs2": _gfs2, "mount": _mount,
 }

@@ -108,6 +108,24 @@ start_mount() { # VG LV MOUNT OPTIONS MINOR
 
 stop_mount() { detached 50 umount "$1"; } # MOUNT
 
+# VG LV SIZE BYTES MINOR: -L is the whole size, and never a smaller one. lvextend takes a shared lock as it is; the other nodes'
+# kernels keep the old size until a refresh (seen: LVM 2.03.16), so who comes second only reads the new one.
+start_extended() {
+	at_primary "$5" || return
+	there=$(lvs --noheadings --nosuffix --units b -o lv_size "$1/$2") || return
+	if [ "$((there))" -lt "$4" ]; then
+		lvextend -L "$3" "$1/$2" || { code=$?; no_room "$1" "$there"; return $code; }
+	fi
+	lvchange --refresh "$1/$2"
+}
+
+no_room() { # VG BYTES
+	room=$(vgs --noheadings --nosuffix --units b -o vg_free "$1") || return
+	printf 'group %s has room for %s MiB in all: write that or less as `size`\n' "$1" $((($2 + room) / 1048576))
+}
+
+start_grown() { at_primary "$2" && detached 250 gfs2_grow "$1"; } # MOUNT MINOR
+
 in_fstab() { # VG LV MOUNT OPTIONS: for people and tools that look there; noauto: only orchestrate mounts it
 	grep -q "^[^#]*[[:space:]]$3[[:space:]]" /etc/fstab 2>/dev/null && return
 	uuid=$(blkid -p -o value -s UUID "/dev/$1/$2") || return

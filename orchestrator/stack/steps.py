@@ -7,8 +7,10 @@ from importlib import resources
 from typing import TYPE_CHECKING
 
 from orchestrator.config import Config
-from orchestrator.probes.stack import SERVICES, ExpectedFile, ExpectedStack, ExpectedVolume
+from orchestrator.probes.stack import SERVICES, ExpectedFile, ExpectedStack
+from orchestrator.probes.volumes import ExpectedVolume
 from orchestrator.stack.files import files_of, programs, recovery_lock
+from orchestrator.stack_config import in_bytes
 from states.goal import Do, Step
 from states.stacks import Stack
 
@@ -39,7 +41,8 @@ def _volume(config: Config, name: str, node: str) -> ExpectedVolume:
     section = config.filesystem[name]
     vg, lv = config.volume_of(name)
     minor = config.resource[section.resource].minor
-    return ExpectedVolume(name, vg, lv, section.mount, minor, config.disk_of(section.resource, node), f"{config.cluster.name}:{name}")
+    return ExpectedVolume(name, vg, lv, section.mount, minor, config.disk_of(section.resource, node), f"{config.cluster.name}:{name}",
+                          in_bytes(section.size) or 0)
 
 
 def look_calls(expected: ExpectedStack | None) -> str:
@@ -48,7 +51,7 @@ def look_calls(expected: ExpectedStack | None) -> str:
         return ""
     calls = [("look_stack", " ".join(expected.programs), " ".join(expected.services)),
              ("look_files", *(file.path for file in expected.files)),
-             *(("look_volume", one.name, one.vg, one.lv, one.mount, str(one.minor), one.disk) for one in expected.volumes)]
+             *(("look_volume", one.name, one.vg, one.lv, one.mount, str(one.minor), one.disk, str(one.size)) for one in expected.volumes)]
     above = " ".join(f"{shlex.join(call)};" for call in calls)
     return f"above() {{ {above} }}; more_units='{_at_boot(expected)}'; "
 
@@ -91,6 +94,8 @@ def _of_volume(do: Do, kind: str, name: str, config: Config) -> list[str]:
         (Do.START_LAYER, "active"): ["start_active", vg, lv, minor],
         (Do.START_LAYER, "gfs2"): ["make_gfs2", vg, lv, f"{config.cluster.name}:{name}", journals, str(section.journal), minor],
         (Do.START_LAYER, "mount"): ["start_mount", vg, lv, section.mount, section.options or "defaults", minor],
+        (Do.START_LAYER, "extended"): ["start_extended", vg, lv, section.size, str(in_bytes(section.size) or 0), minor],
+        (Do.START_LAYER, "grown"): ["start_grown", section.mount, minor],
         (Do.STOP_LAYER, "mount"): ["stop_mount", section.mount],
         (Do.STOP_LAYER, "active"): ["stop_active", vg, lv],
         (Do.STOP_LAYER, "lockspace"): ["stop_lockspace", vg],

@@ -51,6 +51,7 @@ username = "admin"
 password = "hush-hush"
 """
 FENCED = PLAIN + FENCE.format(name=ONE, port=6231) + FENCE.format(name=OTHER, port=6232)
+SIZED = FENCED.replace('mount = "/opt"', 'mount = "/opt"\nsize = "160M"')
 CTDB = FENCED + '\n[samba]\nclustering = "ctdb"\n'
 
 

@@ -19,7 +19,7 @@ TOOLS = {"dlm_tool status": "dlm_status", "dlm_tool ls": "dlm_ls", "corosync-quo
 MOVED = ("/sys/", "/proc/", "/run/corosync", "/run/orchestrate", "/etc/ctdb", "/etc/corosync", "/etc/lvm", "/etc/dlm", "/etc/samba",
          "/etc/orchestrate", "/usr/local/sbin", "/dev/drbd", "/dev/ubdb", "/dev/$2", "/opt/")
 """Paths of a node that are below `root` here."""
-SYSTEM = ("base64", "cat", "cmp", "dd", "grep", "sed", "tail", "timeout", "tr")
+SYSTEM = ("base64", "cat", "cmp", "dd", "grep", "mv", "rm", "sed", "sleep", "tail", "timeout", "tr")
 """Of this machine's own programs, nothing else is there."""
 
 
@@ -31,6 +31,7 @@ class World:
         self._at = CAPTURES / "stack" / case / node
         self._tools = root / "bin"
         self._tools.mkdir()
+        (root / "run").mkdir()
         for name in SYSTEM:
             (self._tools / name).symlink_to(shutil.which(name) or name)
         self._kernel()

@@ -139,7 +139,7 @@ def layer_table() -> str:
     rows = ["\n| layer | needs | to start it | to stop it | |\n|---|---|---|---|---|\n"]
     for one in (*MODERN, *SERVERS["ctdb"], NFS):
         about = [("each file system", one.volume), ("made once", one.once), ("data", one.data), ("file", one.file),
-                 ("copied", one.copied), ("no Primary without it", one.holds_role)]
+                 ("copied", one.copied), ("joint", one.joint), ("sized", one.grows), ("no Primary without it", one.holds_role)]
         cells = [f"`{one.name}`", ", ".join(one.needs) or "-", one.start or "-", one.stop or "stays",
                  ", ".join(text for text, holds in about if holds)]
         rows.append(f"| {' | '.join(cells)} |\n")

@@ -15,7 +15,7 @@ from orchestrator.probes.sections import Sections
 from orchestrator.probes.stack import ExpectedStack, read_stack
 from orchestrator.stack.steps import expected_stack
 from states.vocabulary import Layer
-from tests.unit.stack_cluster import CTDB, ONE, OTHER, loaded
+from tests.unit.stack_cluster import CTDB, ONE, OTHER, SIZED, loaded
 from tests.unit.stack_world import World
 
 L = Layer
@@ -171,6 +171,46 @@ def test_what_an_active_volume_holds(tmp_path: Path, config: Config, blkid: str,
     world.tool("blkid", "\n".join(f"echo {line}" for line in blkid.splitlines()))
     found = facts(world, expected(config))["gfs2 opt"]
     assert (found[0], words in found[1]) == (state, True), found
+
+
+SECTORS = {"100": 204800, "160": 327680, "164": 335872, "200": 409600}
+
+
+@pytest.mark.parametrize(("active", "blocks", "extended", "grown", "words"), [
+    ("160", 40936, L.UP,     L.UP,   "160 MiB"),
+    ("164", 40936, L.UP,     L.UP,   "164 MiB"),                            # LVM rounds up to its extents
+    ("100", 25576, L.DOWN,   L.DOWN, "vg0/opt has 100 MiB, cluster.toml wants 160 MiB"),
+    ("160", 25576, L.UP,     L.DOWN, "160 MiB"),                            # extended, and killed before it was grown
+    ("100", 40936, L.DOWN,   L.UP,   "vg0/opt has 100 MiB"),                # the other node has grown it; this kernel knows nothing of it
+    ("200", 51176, L.FAILED, L.UP,   "cannot be made smaller"),
+])
+def test_how_large_it_is(tmp_path: Path, active: str, blocks: int, extended: Layer, grown: Layer, words: str) -> None:
+    config = loaded(tmp_path, SIZED)
+    world, _ = seen(tmp_path, config, "up")
+    world.write("/sys/block/dm-0/size", f"{SECTORS[active]}\n")
+    world.tool("stat", f"echo blocks {blocks} 4096")
+    found = facts(world, expected(config))
+    assert (found["extended opt"][0], found["grown opt"][0]) == (extended, grown), found
+    assert words in found["extended opt"][1]
+
+
+@pytest.mark.parametrize(("size", "state"), [("160M", L.UP), ("165M", L.FAILED), ("192M", L.FAILED), ("193M", L.DOWN), ("129M", L.UP), ("128M", L.FAILED)])
+def test_what_gfs2_cannot_use_is_not_asked_for(tmp_path: Path, size: str, state: Layer) -> None:
+    config = loaded(tmp_path, SIZED.replace("160M", size))
+    world, _ = seen(tmp_path, config, "up")
+    world.write("/sys/block/dm-0/size", f"{SECTORS['160']}\n")
+    assert facts(world, expected(config))["extended opt"][0] is state
+
+
+@pytest.mark.parametrize("spoil", ["hangs", "stopped", "inactive"])
+def test_a_size_that_cannot_be_read_is_unknown(tmp_path: Path, spoil: str) -> None:
+    config = loaded(tmp_path, SIZED)
+    world, _ = seen(tmp_path, config, "fencing" if spoil == "stopped" else "drbd-only" if spoil == "inactive" else "up")
+    world.tool("stat", "exec tail -f /dev/null" if spoil == "hangs" else "echo blocks 40936 4096")
+    found = facts(world, expected(config))
+    assert found["grown opt"][0] is L.UNKNOWN
+    assert found["extended opt"][0] is (L.UNKNOWN if spoil == "inactive" else found["extended opt"][0])
+    assert found["mount opt"][0] is {"hangs": L.UP, "stopped": L.HUNG, "inactive": L.DOWN}[spoil]
 
 
 def test_a_device_whose_io_is_suspended_is_not_read(tmp_path: Path, config: Config) -> None:

@@ -20,6 +20,7 @@ from tests.unit.stack_cluster import (
     ONE,
     OTHER,
     PLAIN,
+    SIZED,
     all_secondary,
     away,
     blank,
@@ -72,6 +73,8 @@ REFUSES: tuple[tuple[str, str, Any, Step, str, str], ...] = (
     ("no-mkfs-over-data",   FENCED, lambda c: with_layer(low(c), "vg opt", L.FAILED, "holds ext4", (OTHER,)),              step("vg opt"),     f"{OTHER} has: holds ext4", "name another"),
     ("no-mkfs-over-data",   FENCED, lambda c: with_layer(low(c), "vg opt", L.UP, "vg0", (OTHER,)),                         step("vg opt"),     f"{OTHER} has: vg0",        "name another"),
     ("no-mkfs-over-data",   FENCED, lambda c: with_layer(low(c), "vg opt", L.UNKNOWN, "not read", (ONE,)),                 step("vg opt"),     "not read",                 "look again"),
+    ("grow-only",           SIZED,  lambda c: with_layer(low(c), "extended opt", L.FAILED, "cannot be made smaller", (ONE,)), step("extended opt"), "cannot be made smaller",  "[filesystem.opt]"),
+    ("all-see-the-size",    SIZED,  lambda c: with_layer(with_layer(facts_of(c), "grown opt", L.DOWN), "extended opt", L.DOWN, "100 MiB", (OTHER,)), step("grown opt"), f"the kernel of {OTHER} has the volume and not its new size: extended opt is Down: 100 MiB", "lvchange --refresh"),
     ("unknown-is-not-down", FENCED, lambda c: away(with_layer(low(c), "corosync", L.DOWN)),                                step("corosync"),   f"{OTHER} could not be seen: no route", "until it is fenced"),
     ("config-drift",        FENCED, lambda c: with_layer(low(c), "files", L.FAILED, "token differs", (ONE,)),              step("files"),      "token differs",            "--apply-config"),
     ("stop-from-top",       FENCED, lambda c: with_layer(low(c), "mount opt", L.UP, nodes=(ONE,)),                         step("active opt", STOP), "mount opt is Up",    "has to be Down first"),
@@ -137,7 +140,7 @@ def test_a_step_of_the_stack_in_a_cluster_without_one_is_a_bug(config: Config) -
         judge_layer(facts_of(config), step("dlm"), goal_of(config, stack=None))
 
 
-@pytest.mark.parametrize("rule", ["no-lvm-under-drbd", "backing-touched", "fencing-configured", "no-mkfs-over-data", "same-key", "config-drift"])
+@pytest.mark.parametrize("rule", ["no-lvm-under-drbd", "backing-touched", "fencing-configured", "no-mkfs-over-data", "same-key", "config-drift", "all-see-the-size"])
 def test_without_the_rule_the_step_would_be_sent(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, rule: str) -> None:
     _, text, seen, what, *_ = next(row for row in REFUSES if row[0] == rule)
     config = loaded(tmp_path, text)

@@ -9,14 +9,15 @@ import pytest
 
 from orchestrator.drbd import steps as drbd
 from orchestrator.drbd.steps import Sender
-from orchestrator.probes.stack import READERS, SERVICES, VOLUME_READERS
+from orchestrator.probes.stack import READERS, SERVICES
+from orchestrator.probes.volumes import VOLUME_READERS
 from orchestrator.stack import steps
 from states import layer
 from states.goal import Direction, Do, Step
 from states.stacks import DRBD, MODERN, NFS, PROFILES, SERVERS, LayerSpec, Stack, Volume, build, spec, without
 from states.table import towards
 from states.vocabulary import By, Layer
-from tests.unit.stack_cluster import CTDB, ONE, OTHER, facts_of, loaded
+from tests.unit.stack_cluster import CTDB, ONE, OTHER, SIZED, facts_of, loaded
 
 NODES = ("a", "b", "c")
 VOLUMES = (Volume("x", "r0", ("a", "b")), Volume("y", "r1", ("b", "c")))
@@ -149,10 +150,12 @@ def test_a_configuration_makes_the_stack_it_says(tmp_path: Path) -> None:
         stack = loaded(tmp_path, text).stack()
         return set() if stack is None else {placed.spec.name for placed in stack.layers}
 
-    assert names(CTDB) == {one.name for one in (*MODERN, *SERVERS["ctdb"])}
-    assert names(CTDB.replace('"ctdb"', '"plain"')) == {one.name for one in (*MODERN, *SERVERS["plain"])}
-    assert names(CTDB.replace('"ctdb"', '"none"')) == {one.name for one in MODERN}
-    assert names(CTDB.replace('[share.public]\nfilesystem = "opt"', "")) == {one.name for one in MODERN}
+    small = {one.name for one in MODERN if not one.grows}
+    assert names(CTDB) == {*small, *(one.name for one in SERVERS["ctdb"])}
+    assert names(CTDB.replace('"ctdb"', '"plain"')) == {*small, *(one.name for one in SERVERS["plain"])}
+    assert names(CTDB.replace('"ctdb"', '"none"')) == small
+    assert names(CTDB.replace('[share.public]\nfilesystem = "opt"', "")) == small
+    assert names(SIZED) == {one.name for one in (*MODERN, *SERVERS["plain"])}
     assert names(CTDB[:CTDB.index("[filesystem.opt]")]) == set()
 
 
