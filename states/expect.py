@@ -12,7 +12,7 @@ from states.goal import Do, Ledger, Step, Waiting, Wanted
 from states.handshake import Verdict
 from states.identifiers import JUST_CREATED, Flag, Identifiers
 from states.pair import Pair
-from states.stacks import Stack
+from states.stacks import Stack, spec
 from states.vocabulary import ConnectionState, DiskState, Layer, Metadata, ReplicationState, Role
 
 COPIES = frozenset({Verdict.BITMAP_SYNC, Verdict.FULL_SYNC, Verdict.REVERTED, Verdict.SPLIT_AUTO})
@@ -140,7 +140,10 @@ def after_step(facts: ClusterFacts, step: Step, wanted: Wanted | None, stack: St
     if step.do in (Do.START_LAYER, Do.STOP_LAYER):
         state = Layer.UP if step.do is Do.START_LAYER else Layer.DOWN
         facts = _sizes(_file_system(facts, step), step)
-        return facts.replace(facts.node(step.node).with_layer(LayerFact(step.layer, state, "as expected")))
+        lacking = [node.name for node in facts.nodes if spec(step.layer).joint and node.layer(step.layer).state is Layer.DOWN]
+        for name in (step.node, *lacking):  # what one does for all is seen by all
+            facts = facts.replace(facts.node(name).with_layer(LayerFact(step.layer, state, "as expected")))
+        return facts
     if wanted is None:
         raise ValueError(f"{step.key}: no resource is wanted for it")
     if step.do in (Do.PROMOTE, Do.PROMOTE_ALONE, Do.FORCE_PRIMARY) and stack is not None:
