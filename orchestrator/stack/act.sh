@@ -101,10 +101,26 @@ make_gfs2() { # VG LV CLUSTER:NAME JOURNALS MIB MINOR; -K: discarding the whole 
 	mkfs.gfs2 -q -O -K -p lock_dlm -t "$3" -j "$4" -J "$5" "/dev/$1/$2"
 }
 
-start_mount() { # VG LV MOUNT OPTIONS MINOR
+# VG LV MOUNT OPTIONS MINOR NODES MIB: a GFS2 that was not made here may have fewer journals than nodes that mount it. Only who has
+# it mounted can add some: the first one does, and who finds none free tries again meanwhile.
+start_mount() {
 	at_primary "$5" && mkdir -p "$3" && in_fstab "$1" "$2" "$3" "$4" || return
-	detached 50 mount -t gfs2 -o "$4" "/dev/$1/$2" "$3"
+	there=$(journals "/dev/$1/$2")
+	if [ "$there" -ge "$6" ] || [ "$there" -eq 0 ]; then # 0: it cannot be counted; mount says what is wrong
+		mount_gfs2 "$@"
+		return
+	fi
+	await 100 mount_gfs2 "$@" || {
+		printf 'it has %s journals for %s nodes; where it is mounted: gfs2_jadd -j %s -J %s %s\n' "$there" "$6" $(($6 - there)) "$7" "$3"
+		return 1
+	}
+	there=$(journals "/dev/$1/$2") # another node may have added them
+	[ "$there" -ge "$6" ] || detached 100 gfs2_jadd -j $(($6 - there)) -J "$7" "$3"
 }
+
+mount_gfs2() { (detached 50 mount -t gfs2 -o "$4" "/dev/$1/$2" "$3"); } # a shell of its own: both it and its caller wait
+
+journals() { gfs2_edit -p journals "$1" 2>/dev/null | grep -c '^journal[0-9]'; } # DEVICE: read from the disk, without a lock
 
 stop_mount() { detached 50 umount "$1"; } # MOUNT
 

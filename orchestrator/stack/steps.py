@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 SCRIPT = resources.files(__package__).joinpath("act.sh").read_text()
 
 
+LEAST_ADDED = 32
+"""MiB: gfs2_jadd says "bad journal size" for less, while mkfs.gfs2 takes 8."""
+
+
 def expected_stack(config: Config, node: str) -> ExpectedStack | None:
     """What a look at one node is compared with; None in a cluster without a stack."""
     stack = config.stack()
@@ -86,14 +90,15 @@ def words(step: Step, sender: Sender) -> list[str]:
 def _of_volume(do: Do, kind: str, name: str, config: Config) -> list[str]:
     section = config.filesystem[name]
     vg, lv = config.volume_of(name)
-    minor, journals = str(config.resource[section.resource].minor), str(len(config.names))
+    minor, journals = str(config.resource[section.resource].minor), str(len(config.wanted(section.resource).nodes))
     calls: dict[tuple[Do, str], list[str]] = {
         (Do.START_LAYER, "vg"): ["create_vg", vg, minor],
         (Do.START_LAYER, "lockspace"): ["start_lockspace", vg, minor],
         (Do.START_LAYER, "lv"): ["create_lv", vg, lv, section.size, minor],
         (Do.START_LAYER, "active"): ["start_active", vg, lv, minor],
         (Do.START_LAYER, "gfs2"): ["make_gfs2", vg, lv, f"{config.cluster.name}:{name}", journals, str(section.journal), minor],
-        (Do.START_LAYER, "mount"): ["start_mount", vg, lv, section.mount, section.options or "defaults", minor],
+        (Do.START_LAYER, "mount"): ["start_mount", vg, lv, section.mount, section.options or "defaults", minor, journals,
+                                    str(max(section.journal, LEAST_ADDED))],
         (Do.START_LAYER, "extended"): ["start_extended", vg, lv, section.size, str(in_bytes(section.size) or 0), minor],
         (Do.START_LAYER, "grown"): ["start_grown", section.mount, minor],
         (Do.STOP_LAYER, "mount"): ["stop_mount", section.mount],

@@ -115,3 +115,12 @@ def test_who_comes_up_after_a_power_cut_has_the_new_size(nodes: StackCluster) ->
         volume, files = seen(nodes, node)
         assert (volume, files in range(212, 217)) == (216, True), node
     nodes.assert_serving()
+
+
+def test_a_file_system_made_for_one_node_gets_a_journal_for_the_other(nodes: StackCluster) -> None:
+    nodes.both(f"systemctl stop smbd; umount {MOUNT}")
+    made = nodes.sh(N1, f"mkfs.gfs2 -q -O -K -p lock_dlm -t NASCluster:{NAME} -j 1 -J 8 {DEVICE}; gfs2_edit -p journals {DEVICE} | cat")
+    assert made.count("\njournal") == 1, made
+    nodes.up()
+    nodes.assert_serving()
+    assert nodes.sh(N1, f"gfs2_edit -p journals {DEVICE} | cat").count("\njournal") == 2

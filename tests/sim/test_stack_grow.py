@@ -8,7 +8,7 @@ import pytest
 from attrs import evolve
 
 from fixtures.sim.runs import Life
-from fixtures.sim.stack.contents import FileSystem, content_of
+from fixtures.sim.stack.contents import FileSystem, content_of, token_of
 from fixtures.sim.stack.stage import Scene, play, stack_config
 from fixtures.sim.stack.volumes import HEAD
 from orchestrator.config import Config
@@ -81,3 +81,24 @@ def test_an_up_that_is_killed_anywhere_is_finished_by_the_next(seed: int) -> Non
         assert not any(mount.withdrawn for each in scene.stack.volumes.mounts for mount in each.values())
 
     assert not play(seed, act, wanting("100M"), cell_kib=CELL).unknown()
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_file_system_made_for_one_node_gets_a_journal_for_the_other(seed: int) -> None:
+    async def act(scene: Scene) -> None:
+        await scene.brought_up()
+        assert (await scene.down()).code == 0
+        volume, world = scene.world.drbd.volumes[0], scene.world
+        head = content_of(volume.half(0).cells[HEAD])
+        assert isinstance(head, FileSystem)
+        token, pair = token_of(evolve(head, journals=1)), volume.pair
+        for index in (0, 1):  # as if somebody had made it so before they used us
+            cells = pair.halves[index].cells
+            pair = pair.change(index, cells=(*cells[:HEAD], token, *cells[HEAD + 1:]))
+        world.drbd.become(volume, pair, "under:somebody")
+        said = await scene.up()
+        assert (said.code, said.text) == (0, "")
+        assert [one.words for one in scene.stack.log].count("gfs2_jadd -j 1 -J 32 /opt") == 1
+        assert (await scene.up()).sent == ()
+
+    assert not play(seed, act).unknown()
