@@ -18,6 +18,7 @@ from cattrs.gen import make_dict_structure_fn
 
 from orchestrator.errors import ConfigError
 from orchestrator.stack_config import (
+    NO_STORAGE,
     CorosyncSection,
     FenceSection,
     FilesystemSection,
@@ -62,11 +63,15 @@ class SshSection:
 
 @frozen
 class NodeSection:
-    """[node.NAME]: NAME is what `uname -n` says there. `replication_address` is where DRBD listens."""
+    """[node.NAME]: NAME is what `uname -n` says there. `replication_address` is where DRBD listens, and corosync.
+
+    `storage = false`: a third node that only votes.
+    """
 
     address: str
     replication_address: str = ""
     port: int = 22
+    storage: bool = True
     fence: FenceSection | None = None
 
 
@@ -128,6 +133,16 @@ class Config:
         """Node names in the order of the file."""
         return tuple(self.node)
 
+    @property
+    def storage(self) -> tuple[str, ...]:
+        """The two nodes that have the data, in the order of the file: the first is promoted first."""
+        return tuple(name for name, node in self.node.items() if node.storage)
+
+    @property
+    def voters(self) -> tuple[str, ...]:
+        """Nodes without storage."""
+        return tuple(name for name, node in self.node.items() if not node.storage)
+
     def file(self, text: str) -> Path:
         """A path of this file, relative to its folder."""
         return (self.path.parent / Path(text).expanduser()).absolute()
@@ -144,8 +159,8 @@ class Config:
 
     @property
     def fencing(self) -> str:
-        """How lost nodes are dealt with: `agent` if every node has one, `manual` if any waits for a human, else `none`."""
-        fences = [node.fence for node in self.node.values()]
+        """How lost nodes are dealt with: `agent` if every node with storage has one, `manual` if any waits for a human, else `none`."""
+        fences = [self.node[name].fence for name in self.storage]
         if any(fence is None for fence in fences):
             return "none"
         return "manual" if any(fence is not None and fence.method == "manual" for fence in fences) else "agent"
@@ -162,10 +177,10 @@ class Config:
         volumes = tuple(Volume(name, one.resource, self.wanted(one.resource).nodes, in_bytes(one.size) is not None)
                         for name, one in self.filesystem.items())
         clustering = self.samba.clustering if self.share else "none"
-        layers = build((*MODERN, *SERVERS[clustering]), volumes, self.names)
+        layers = build((*MODERN, *SERVERS[clustering]), volumes, self.storage, self.voters)
         if self.samba.serve_on:
             layers = tuple(evolve(one, nodes=tuple(self.samba.serve_on)) if one.name == "samba" else one for one in layers)
-        return Stack(layers, self.names, self.fencing, self.cluster.accept_no_fencing)
+        return Stack(layers, self.names, self.fencing, self.cluster.accept_no_fencing, self.voters)
 
     def wanted(self, name: str) -> Wanted:
         """One resource as `states` wants it told."""
@@ -173,7 +188,7 @@ class Config:
         locks = ("corosync", "dlm") if self.filesystem else ()
         layers = ("config", "module", "boot", *(("port",) if section.manage_firewall else ()), *locks)
         return Wanted(
-            name, (self.names[0], self.names[1]), section.primaries, section.skip_initial_sync, net_settings(section),
+            name, (self.storage[0], self.storage[1]), section.primaries, section.skip_initial_sync, net_settings(section),
             fencing="resource-and-stonith" if self.fencing != "none" and self.filesystem else "dont-care",
             accept_no_fencing=self.cluster.accept_no_fencing, accept_auto_discard=section.accept_auto_discard,
             connect_deadline=section.connect_deadline, stall_after=section.stall_after, layers=layers, repairs=bool(self.filesystem),
@@ -262,7 +277,7 @@ def _problems(config: Config) -> list[str]:
     for name, section in config.resource.items():
         found += [f"resource.{name}.{text}" for text in _resource_problems(config, name, section)]
     found += _clashes(config)
-    parts = Parts(config.names, dict.fromkeys(config.resource, config.names))
+    parts = Parts(config.storage, dict.fromkeys(config.resource, config.storage), config.voters)
     found += [text for name, node in config.node.items() for text in fence_problems(name, node.fence)]
     found += stack_problems(parts, config.filesystem, config.share, config.samba, config.corosync)
     if config.filesystem and not re.fullmatch(r"[A-Za-z0-9_-]{1,32}", config.cluster.name):
@@ -274,8 +289,13 @@ def _problems(config: Config) -> list[str]:
 
 def _node_problems(config: Config) -> list[str]:
     found = []
-    if len(config.node) != 2:
-        found.append(f"node: exactly two nodes are needed, found {len(config.node)}")
+    if len(config.storage) != 2:
+        found.append(f"node: exactly two nodes with storage are needed (DRBD 8.4 keeps two copies), found {len(config.storage)}; a third "
+                     "that only votes has storage = false")
+    if len(config.voters) > 1:
+        found.append(f"node: one node with storage = false makes a majority, found {len(config.voters)}: {', '.join(config.voters)}")
+    if config.voters and not config.filesystem:
+        found.append(f"node.{config.voters[0]}.storage: it would vote in corosync, and without a [filesystem.NAME] there is none")
     seen: dict[str, str] = {}
     for name, node in config.node.items():
         if not NAME.fullmatch(name):
@@ -302,7 +322,8 @@ def _resource_problems(config: Config, name: str, section: ResourceSection) -> l
 
 def _disk_problems(config: Config, name: str, section: ResourceSection) -> list[str]:
     found = [f"disks.{node}: no such node; nodes are {', '.join(config.names)}" for node in section.disks if node not in config.node]
-    for node in config.names:
+    found += [f"disks.{node}: {NO_STORAGE.format(node=node)}; DRBD 8.4 keeps two copies" for node in section.disks if node in config.voters]
+    for node in config.storage:
         device = config.disk_of(name, node)
         if not device:
             found.append(f"disks: no device for node {node} (give `disk` for all nodes, or one line per node)")
@@ -357,7 +378,7 @@ def _clashes(config: Config) -> list[str]:
                 found.append(f"resource.{name}.{key}: {getattr(section, key)} is resource {owner}'s already")
     used: dict[tuple[str, str], str] = {}
     for name in config.resource:
-        for node in config.names:
+        for node in config.storage:
             owner = used.setdefault((node, config.disk_of(name, node)), name)
             if owner != name:
                 found.append(f"resource.{name}.disk: {config.disk_of(name, node)} on {node} is resource {owner}'s already")

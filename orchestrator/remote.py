@@ -84,7 +84,9 @@ class Remote:
         return self._expected[node]
 
     def _expect(self, node: str) -> tuple[look.Expected, ...]:
-        peer = next(name for name in self.config.names if name != node)
+        if node in self.config.voters:
+            return ()
+        peer = next(name for name in self.config.storage if name != node)
         return tuple(
             look.Expected(
                 name, section.minor, self.config.disk_of(name, node),
@@ -107,7 +109,8 @@ class Remote:
         for one in self.expected(node):
             words += [one.resource, str(one.minor), one.disk, str(one.port), "1" if one.zeros and zeros else "0" if contents else "-"]
         above = stack.look_calls(self._stacks[node])
-        return f"{above}peer_id={1 - self.config.names.index(node)}; {shlex.join(words)}"
+        peer_id = f"peer_id={1 - self.config.storage.index(node)}; " if node in self.config.storage else ""
+        return f"{above}{peer_id}{shlex.join(words)}"
 
     async def look(self, node: str, zeros: bool = False) -> Answer:
         """Look, and change nothing."""

@@ -19,6 +19,7 @@ SHARE = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._$-]{0,79}")
 SMB_OPTION = re.compile(r"[A-Za-z][A-Za-z0-9 :_-]*")
 SMB_SPECIAL = ("global", "homes", "printers")
 """Sections of smb.conf that are no shares."""
+NO_STORAGE = "node {node} has storage = false"
 MODES = ("agent", "manual")
 CLUSTERINGS = ("plain", "ctdb", "none")
 ACTIONS = ("off", "reboot")
@@ -91,10 +92,11 @@ def in_bytes(size: str) -> int | None:
 
 @define
 class Parts:
-    """What the checks need of the rest of the file: names of nodes and of resources, with the nodes each is on."""
+    """What the checks need of the rest of the file: nodes with storage, resources with the nodes each is on, and who only votes."""
 
     nodes: tuple[str, ...]
     resources: dict[str, tuple[str, ...]] = Factory(dict)
+    voters: tuple[str, ...] = ()
 
 
 def stack_problems(
@@ -111,7 +113,9 @@ def stack_problems(
         found += [f"share.{name}.{text}" for text in _share(share, filesystems)]
     if samba.clustering not in CLUSTERINGS:
         found.append(f"samba.clustering: {' or '.join(CLUSTERINGS)} was expected, found {samba.clustering!r}")
-    found += [f"samba.serve_on: no such node: {node}" for node in samba.serve_on if node not in parts.nodes]
+    found += [f"samba.serve_on: {NO_STORAGE.format(node=node)}, so no file system is mounted there (layer mount) and smbd (layer samba) "
+              "has nothing to serve" for node in samba.serve_on if node in parts.voters]
+    found += [f"samba.serve_on: no such node: {node}" for node in samba.serve_on if node not in (*parts.nodes, *parts.voters)]
     if not re.fullmatch(r"/[A-Za-z0-9_./-]*[A-Za-z0-9_]", samba.smb_conf):
         found.append(f"samba.smb_conf: an absolute path was expected, found {samba.smb_conf!r}")
     if not 0 <= corosync.fence_delay <= 60:

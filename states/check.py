@@ -27,9 +27,11 @@ def findings(goal: Goal, facts: ClusterFacts, boots: tuple[BootFacts, ...] = ())
 
 
 def _reachable(goal: Goal, facts: ClusterFacts) -> Iterator[Finding]:
+    voters = goal.stack.voters if goal.stack is not None else ()
     for node in facts.nodes:
         if not node.reachable:
-            yield Finding(Weight.PROBLEM, node.name, UNSEEN, node.why, "make it reachable; until then it counts as Primary and mounted")
+            until = "one more that is lost, and there is no quorum" if node.name in voters else "it counts as Primary and mounted"
+            yield Finding(Weight.PROBLEM, node.name, UNSEEN, node.why, f"make it reachable; until then {until}")
 
 
 def _versions(goal: Goal, facts: ClusterFacts) -> Iterator[Finding]:

@@ -89,6 +89,8 @@ class _Way:
         waiting: Waiting | None = None
         missing: list[tuple[Placed, str]] = []
         for placed, node in self._places(self.stack.layers):
+            if self._silent(node):
+                continue
             fact = layer_state(self.stack, self.facts, placed, node)
             early = fact.state is Layer.UP and self._early(placed, node)
             if fact.state is Layer.UP and not early:
@@ -124,6 +126,8 @@ class _Way:
         waiting: Waiting | None = None
         missing: list[tuple[Placed, str]] = []
         for placed, node in self._places(tuple(reversed(self.stack.layers))):
+            if self._silent(node):
+                continue
             fact = self.facts.node(node).layer(placed.name)
             if not placed.spec.stop or is_down(fact):
                 continue
@@ -145,6 +149,10 @@ class _Way:
 
     def _places(self, order: tuple[Placed, ...]) -> list[tuple[Placed, str]]:
         return [(placed, node) for placed in order for node in placed.nodes if node in self.goal.acting(self.stack.nodes, self.facts)]
+
+    def _silent(self, node: str) -> bool:
+        """A node without storage that cannot be seen: nobody waits for it, and the goal is not reached without it."""
+        return node in self.stack.voters and not self.facts.node(node).reachable
 
     def _step(self, do: Do, placed: Placed, node: str, because: str, event: str) -> Step:
         return Step(do, node, "", placed.name, because, event=event)
@@ -244,7 +252,8 @@ class _Way:
         if steps:
             return Steps(tuple(steps))
         if not missing:
-            return Reached(self._warnings())
+            silent = next((node for node in self.goal.acting(self.stack.nodes, self.facts) if self._silent(node)), None)
+            return Reached(self._warnings()) if silent is None else self._unseen(silent)
         if self.ledger.in_flight:
             return Waiting("answers", "steps are being carried out", None)
         if waiting is not None:
@@ -252,6 +261,13 @@ class _Way:
         placed, node = missing[0]
         return Refused("layer-needs-lower", f"{self.goal.direction.value} {placed.name} on {node}", self._lacking(placed, node),
                        "see `orchestrate status`; what is below it has to be mended first", Kind.FAILED)
+
+    def _unseen(self, node: str) -> Decision:
+        """All the others are there."""
+        way = self.goal.direction.value
+        remedy = f"the others have what was wanted; make {node} reachable, or say that it is off: `orchestrate fence-ack {node}`"
+        return Refused("unknown-is-not-down", f"{way} corosync on {node}", f"{node} cannot be reached: {self.facts.node(node).why}",
+                       f"{remedy}, then `{way} --degraded`" if self.goal.direction is Direction.UP else remedy, Kind.UNREACHABLE)
 
     def _warnings(self) -> tuple[str, ...]:
         """What is up and yet not as safe as people may think."""

@@ -183,6 +183,8 @@ def _config_drift(asked: LayerAsked) -> Found:
 def _everyone_seen(asked: LayerAsked) -> Found:
     """What is shared is not touched while a node that may be using it cannot be seen."""
     for node in asked.stack.nodes:
+        if node in asked.stack.voters:  # it has nothing that is shared
+            continue
         if not asked.facts.node(node).reachable and node not in asked.goal.gone(asked.facts):
             seen = f"{node} could not be seen: {asked.facts.node(node).why}"
             return seen, f"make {node} reachable; it counts as mounted until it is fenced"

@@ -17,7 +17,7 @@ class LayerSpec:
     `stop`: what stopping it does; "" where it stays when the stack goes down (files, created things). `volume`: there is one
     for each file system. `data`: needs the node's own side of DRBD Primary and UpToDate. `once`: made by one node for all,
     never twice and never unmade. `copied`: made by the first node, the others get a copy. `joint`: done by one
-    node for all, once all are ready; doing it again is no harm. `grows`: only where cluster.toml has a size in bytes.
+    node for all, once all are ready; doing it again is no harm. `grows`: only where cluster.toml has a size in bytes. `votes`: a node without storage has it, too.
     `holds_role`: no Primary without it, so it is stopped after the last demotion. `file`: its Failed means "differs from cluster.toml", which `--apply-config` may replace. `renews`: its Failed means "runs with older files", and starting it anew cures that. `deadline`: seconds.
     """
 
@@ -33,6 +33,7 @@ class LayerSpec:
     file: bool = False
     copied: bool = False
     joint: bool = False
+    votes: bool = False
     grows: bool = False
     renews: bool = False
     deadline: float = 60.0
@@ -48,11 +49,12 @@ DRBD: tuple[LayerSpec, ...] = (
 
 _LOCKS = ("corosync", "dlm")
 MODERN: tuple[LayerSpec, ...] = (
-    LayerSpec("packages", (), "", "the programs of the stack have to be there"),
-    LayerSpec("files", ("packages",), "write the cluster's files", "corosync, dlm, LVM and Samba read what they do from files", file=True),
-    LayerSpec("authkey", ("packages",), "write the cluster's key", "only who has the key may be a member", file=True, copied=True),
+    LayerSpec("packages", (), "", "the programs of the stack have to be there", votes=True),
+    LayerSpec("files", ("packages",), "write the cluster's files", "corosync, dlm, LVM and Samba read what they do from files", file=True, votes=True),
+    LayerSpec("authkey", ("packages",), "write the cluster's key", "only who has the key may be a member", file=True, copied=True,
+              votes=True),
     LayerSpec("corosync", ("files", "authkey"), "start corosync and wait for quorum", "membership: without quorum nobody may lock",
-              "stop corosync", renews=True, holds_role=True),
+              "stop corosync", renews=True, holds_role=True, votes=True),
     LayerSpec("dlm", ("corosync",), "start the lock manager", "GFS2 and LVM lock through it", "stop the lock manager", holds_role=True),
     LayerSpec("lvmlockd", ("dlm",), "start LVM's lock daemon", "a shared volume group is locked through it", "stop LVM's lock daemon"),
     LayerSpec("vg", ("lvmlockd",), "create the shared volume group", "blank: it becomes the file system's home", volume=True, data=True, once=True),
@@ -125,12 +127,16 @@ class Volume:
 
 @frozen
 class Stack:
-    """Every layer above (and beside) DRBD in one cluster, lowest first. `fencing`: agent, manual or none."""
+    """Every layer above (and beside) DRBD in one cluster, lowest first. `fencing`: agent, manual or none.
+
+    `voters`: those of the nodes that have no storage: they count for the quorum, and never lock, mount or write.
+    """
 
     layers: tuple[Placed, ...] = ()
     nodes: tuple[str, ...] = ()
     fencing: str = "none"
     accept_no_fencing: bool = False
+    voters: tuple[str, ...] = ()
     _by_name: dict[str, Placed] = field(init=False, eq=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
@@ -159,10 +165,13 @@ class Stack:
         return tuple(found)
 
 
-def build(specs: tuple[LayerSpec, ...], volumes: tuple[Volume, ...], nodes: tuple[str, ...]) -> tuple[Placed, ...]:
+def build(
+    specs: tuple[LayerSpec, ...], volumes: tuple[Volume, ...], nodes: tuple[str, ...], voters: tuple[str, ...] = ()
+) -> tuple[Placed, ...]:
     """The profile's layers for these file systems: a layer with `volume` once for each; the others once for the cluster.
 
-    A cluster's layer that needs a volume's layer needs all of them, and is on the nodes that have one.
+    A cluster's layer that needs a volume's layer needs all of them, and is on the nodes that have one. Of `voters`, who are none
+    of `nodes`, it is on all or on none, as it says itself.
     """
     placed: list[Placed] = []
     for layer in specs:
@@ -171,7 +180,7 @@ def build(specs: tuple[LayerSpec, ...], volumes: tuple[Volume, ...], nodes: tupl
         else:
             needs = tuple(name for need in layer.needs for name in _instances(need, volumes, specs))
             home = tuple(node for node in nodes if not _on_volumes(layer, specs) or any(node in volume.nodes for volume in volumes))
-            placed.append(Placed(layer.name, layer, needs, home))
+            placed.append(Placed(layer.name, layer, needs, (*home, *(voters if layer.votes else ()))))
     return tuple(placed)
 
 

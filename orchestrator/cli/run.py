@@ -66,7 +66,7 @@ def restart(obj: dict[str, Path | None], rolling: bool, reboot: bool, quiet: boo
     config = read_config(obj)
     with opened(obj, config, quiet=quiet) as (journal, screen):
         _go(config, config.goal(Direction.UP), journal, screen)  # nobody is taken away from a pair that is not whole
-        for node in config.names:
+        for node in (*config.storage, *config.voters):
             _go(config, config.goal(Direction.DOWN, only=frozenset({node})), journal, screen)
             if reboot:
                 screen.note(f"{node} reboots")

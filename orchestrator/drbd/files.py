@@ -28,7 +28,7 @@ def resource_file(config: Config, name: str, generation: Generation) -> str:
     """The .res file of one resource, the same for every node."""
     section = config.resource[name]
     nodes: list[dict[str, Any]] = [
-        {"name": node, "disk": config.disk_of(name, node), "address": replication_address(config, node)} for node in config.names
+        {"name": node, "disk": config.disk_of(name, node), "address": replication_address(config, node)} for node in config.storage
     ]
     net = [(key, f'"{value}"' if key in QUOTED else value) for key, value in net_settings(section)]
     return _template("resource.res.j2").render(

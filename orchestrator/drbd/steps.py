@@ -107,7 +107,7 @@ def _layer(step: Step, sender: Sender) -> list[str]:
         case "boot":
             return ["quiet_boot", *node.layer("boot").detail.split()]
         case "port":
-            peer = next(name for name in sender.config.names if name != step.node)
+            peer = next(name for name in sender.config.storage if name != step.node)
             port = read_port(sender.firewall, replication_address(sender.config, peer), sender.config.resource[step.resource].port)
             return ["open_port", *port.commands]
     raise KeyError(step.layer)

@@ -58,7 +58,8 @@ def read_sections(
     if not sections.whole or "boot_id" not in head:
         return NodeFacts(name, Node.UNREACHABLE, seen_at, "its answer was cut off")
     version = _version(sections.get("proc-drbd") or "")
-    layers = _layers(sections, expected, _generation(version)) + (read_stack(sections, stack) if stack is not None else ())
+    drbd = _layers(sections, expected, _generation(version)) if expected else ()  # a node without storage has none of it
+    layers = drbd + (read_stack(sections, stack) if stack is not None else ())
     return NodeFacts(
         name, Node.REACHABLE, seen_at, "", head["boot_id"], head.get("hostname", ""), seconds(head.get("uptime", "")),
         sections.ended, _generation(version), version, layers,

@@ -7,14 +7,15 @@
 #   orchestrate-fence --node NAME     by hand: `orchestrate fence NAME`, without a delay
 #   orchestrate-fence --status NAME   by hand: `orchestrate check --test-fencing`: can the agent reach the power switch
 #   orchestrate-fence --ack NAME      by hand: `orchestrate fence-ack NAME`: a human has switched it off, or seen that it is
-# /etc/orchestrate/fence/nodes: ID NAME METHOD AGENT ACTION TIMEOUT DELAY; options of an agent: /etc/orchestrate/fence/NAME
+# With a third node that only votes, DRBD's side waits for the majority: who is cut off alone shoots nobody.
+# /etc/orchestrate/fence/nodes: ID NAME METHOD AGENT ACTION TIMEOUT DELAY [votes]; options of an agent: /etc/orchestrate/fence/NAME
 HOME_OF=/etc/orchestrate/fence RUN=/run/orchestrate
 mkdir -p $RUN
 
 uptime_now() { read -r uptime _ </proc/uptime; uptime=${uptime%%.*}${uptime##*.}; } # hundredths of a second
 
 of_node() { # FIELD VALUE: the line of that node, into its variables
-	while read -r id name method agent action limit delay; do
+	while read -r id name method agent action limit delay votes; do
 		case $1 in id) key=$id ;; *) key=$name ;; esac
 		[ "$key" = "$2" ] && return 0
 	done <$HOME_OF/nodes
@@ -73,6 +74,14 @@ fence $id "*) return 0 ;; # the lock manager waits for it: the link may be back,
 	return 1
 }
 
+outvoted() { # STAMP: a third node votes, and it is not yet known to be with us: no quorum, or the cluster has not lost the peer yet
+	grep -q ' votes$' $HOME_OF/nodes || return 1
+	case $(timeout 2 dlm_tool status 2>/dev/null) in
+	*"quorate 1"*"node $id X "* | *"quorate 1"*"fence $id "*) return 1 ;;
+	*"quorate 1"*) uptime_now; [ $((uptime - $1)) -lt 6000 ] ;; # DRBD's link alone is dead: after a minute by the old rule
+	esac
+}
+
 fence() { # STAMP: by the rule
 	[ "$method" = agent ] || { off_since "$1"; return; } # a human says so: orchestrate fence-ack
 	sleep "$delay"
@@ -89,7 +98,7 @@ for_drbd() {
 	[ "$method" = manual ] || sleep "$delay"
 	delay=0 # it is waited once
 	while lost_for_good; do
-		fence "$since" && exit 7
+		outvoted "$since" || { fence "$since" && exit 7; }
 		sleep 0.3
 	done
 	told "DRBD ${DRBD_RESOURCE:-?} has $name again: nobody is shot"
@@ -116,6 +125,7 @@ case ${1:-} in
 	while IFS='=' read -r key value; do [ "$key" = node ] && wanted=$value; done
 	of_node id "$wanted" || exit 1
 	told "dlm asks to fence $name"
+	[ -z "$votes" ] || exit 0 # it has nothing that it could write to
 	[ "$method" = agent ] || exit 1 # dlm_tool fence_ack tells dlm itself
 	off_since_it_joined && { told "$name has been off since it was a member"; exit 0; }
 	fence "$uptime"

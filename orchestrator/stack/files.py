@@ -49,8 +49,10 @@ def _template(name: str) -> Template:
     return Environment(undefined=StrictUndefined, keep_trailing_newline=True, autoescape=False).from_string(text)  # noqa: S701 - not HTML
 
 
-def programs(config: Config) -> tuple[str, ...]:
-    """What has to be on every node's PATH, each with its package: `corosync=corosync (Fedora: corosync)`."""
+def programs(config: Config, node: str) -> tuple[str, ...]:
+    """What has to be on a node's PATH, each with its package: `corosync=corosync (Fedora: corosync)`."""
+    if node in config.voters:
+        return (f"corosync={PACKAGES['corosync'][0]}",)
     wanted = ["corosync", "dlm_controld", "lvmlockd", "vgs", "mkfs.gfs2"]
     if config.share and config.samba.clustering != "none":
         wanted += ["smbd", *(["ctdbd"] if config.samba.clustering == "ctdb" else [])]
@@ -61,6 +63,8 @@ def programs(config: Config) -> tuple[str, ...]:
 
 def files_of(config: Config, node: str) -> tuple[NodeFile, ...]:
     """Every file of the stack on one node, but for the cluster's key."""
+    if node in config.voters:
+        return (NodeFile("/etc/corosync/corosync.conf", corosync_conf(config)),)
     found = [
         NodeFile("/etc/corosync/corosync.conf", corosync_conf(config)),
         NodeFile("/etc/dlm/dlm.conf", _template("dlm.conf.j2").render(fencing=config.fencing)),
@@ -69,7 +73,7 @@ def files_of(config: Config, node: str) -> tuple[NodeFile, ...]:
     if config.share and config.samba.clustering != "none":
         found.append(NodeFile("/etc/samba/orchestrate.conf", samba_conf(config)))
     if config.share and config.samba.clustering == "ctdb":
-        found.append(NodeFile("/etc/ctdb/nodes", "".join(f"{replication_address(config, name)}\n" for name in config.names)))
+        found.append(NodeFile("/etc/ctdb/nodes", "".join(f"{replication_address(config, name)}\n" for name in config.storage)))
         found.append(NodeFile("/etc/ctdb/ctdb.conf", _template("ctdb.conf.j2").render(lock=recovery_lock(config))))
     if config.fencing != "none":
         found += _fence_files(config)
@@ -107,11 +111,12 @@ def _fence_files(config: Config) -> list[NodeFile]:
     """The program that shoots, who is shot how, and what each agent has to know. A node's own line is there too: it is the same file."""
     lines, found = [], []
     for number, (name, section) in enumerate(config.node.items(), 1):
-        fence = section.fence
+        fence, votes = section.fence, "" if section.storage else " votes"
         if fence is None:
+            lines += [f"{number} {name} manual - off 20 0{votes}\n"] if votes else []
             continue
-        delay = config.corosync.fence_delay if number == 1 else 0.0
-        lines.append(f"{number} {name} {fence.method} {fence.agent or '-'} {fence.action} {fence.timeout:g} {delay:g}\n")
+        delay = config.corosync.fence_delay if name == config.storage[0] else 0.0
+        lines.append(f"{number} {name} {fence.method} {fence.agent or '-'} {fence.action} {fence.timeout:g} {delay:g}{votes}\n")
         options = "".join(f"{key}={value}\n" for key, value in fence.options.items())
         found.append(NodeFile(f"/etc/orchestrate/fence/{name}", options, "0600", secret=True))
     return [NodeFile(FENCE_PATH, FENCE_SCRIPT, "0755", ours=True), NodeFile("/etc/orchestrate/fence/nodes", "".join(lines)), *found]

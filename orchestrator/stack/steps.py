@@ -31,7 +31,7 @@ def expected_stack(config: Config, node: str) -> ExpectedStack | None:
         return None
     layers = tuple(placed.name for placed in stack.layers if node in placed.nodes)
     return ExpectedStack(
-        layers, tuple(SERVICES[name] for name in layers if name in SERVICES), programs(config),
+        layers, tuple(SERVICES[name] for name in layers if name in SERVICES), programs(config, node),
         tuple(ExpectedFile(file.path, file.text, file.secret, file.ours) for file in files_of(config, node)),
         tuple(_volume(config, name, node) for name in config.filesystem if _has(stack, name, node)), config.cluster.name,
     )

@@ -52,6 +52,13 @@ password = "hush-hush"
 """
 FENCED = PLAIN + FENCE.format(name=ONE, port=6231) + FENCE.format(name=OTHER, port=6232)
 SIZED = FENCED.replace('mount = "/opt"', 'mount = "/opt"\nsize = "160M"')
+THIRD = "linux-nas03"
+VOTED = FENCED + f"""
+[node.{THIRD}]
+address = "10.99.0.13"
+replication_address = "10.98.0.13"
+storage = false
+"""
 CTDB = FENCED + '\n[samba]\nclustering = "ctdb"\n'
 
 

@@ -48,7 +48,7 @@ NODE_B = '[node.b]\naddress = "10.0.0.2"\n'
     ('disk = "/dev/sdb"', 'disk = "/dev/sdb"\ndsik = 1', "resource.r0.dsik: unknown key"),
     ('disk = "/dev/sdb"', 'disk = "/dev/sdb"\n[resource.r0.resync]\nspeed = "1M"', "resource.r0.resync.speed: unknown key"),
     ("[cluster]", "[clusters]\n[cluster]", "clusters: unknown key"),
-    (NODE_B, "", "node: exactly two nodes are needed, found 1"),
+    (NODE_B, "", "node: exactly two nodes with storage are needed (DRBD 8.4 keeps two copies), found 1"),
     ('[node.b]\naddress = "10.0.0.2"', "[node.b]\nport = 22", "node.b.address: missing"),
     ('name = "c"', "name = 3", "cluster.name: expected str, found int 3"),
     ('disk = "/dev/sdb"', 'disk = "/dev/sdb"\nprimaries = "two"', "resource.r0.primaries: expected int"),
