@@ -27,8 +27,8 @@ def decide_recovery(goal: Goal, facts: ClusterFacts, ledger: Ledger, wanted: Wan
     """The next step of this resource's recovery, after its layers' `moves`; None where there is none, or where the rest is the
     ordinary way up."""
     case = case_of(goal, facts, wanted, ledger)
-    if case is None or (case.survivor.configured is not None and not case.survivor.attached):
-        return None  # a survivor without its disk is first taken up as any other side is: that connects nothing
+    if case is None:
+        return None
     now = stage(case)
     if now in (R.RESYNCING, R.RESTORED, R.VICTIM_FENCED) or (now is R.REFUSED and case.pair.unseen):
         return None
@@ -39,13 +39,11 @@ def decide_recovery(goal: Goal, facts: ClusterFacts, ledger: Ledger, wanted: Wan
     stale = tuple(side.node for side in case.pair.sides if side.identifiers is None and not facts.node(side.node).fresh)
     if stale:
         return Look(stale, "the generation identifiers have to be read")
-    if now in REMEDY:
+    row = towards(recovery.TABLE, now, R.RESTORED, goal.direction, case)
+    if row is None:
         return _refused(case, now)
     if moves:  # a node that was switched off has not even its module
         return Steps(moves)
-    row = towards(recovery.TABLE, now, R.RESTORED, goal.direction, case)
-    if row is None:
-        return None
     if row.by is By.AWAITED:
         return _wait(case, row)
     return _send(case, row, ledger)

@@ -17,6 +17,7 @@ from states.goal import Direction, Do, Goal, Ledger, Wanted
 from states.handshake import Prediction, Verdict
 from states.identifiers import same
 from states.pair import SPLIT, Pair, contender, identifiers_differ, terms
+from states.resource import BOOT
 from states.stack import stack_stands_on
 from states.table import On, Row
 from states.vocabulary import By, DiskState, Recovery, Role
@@ -157,6 +158,10 @@ def _blind(case: Case) -> bool:
     return case.pair.unseen or any(side.identifiers is None for side in case.pair.sides)
 
 
+def _survivor_lacks_its_disk(case: Case) -> bool:
+    return case.survivor.configured is not None and not case.survivor.attached
+
+
 def _no_split(case: Case) -> bool:
     return not case.split
 
@@ -190,6 +195,7 @@ STAGES: tuple[tuple[Recovery, Callable[[Case], bool]], ...] = (
     (R.RESYNCING,        _talks),
     (R.SUSPECTED,        _blind),
     (R.REFUSED,          _no_split),
+    (R.SUSPECTED,        _survivor_lacks_its_disk),
     (R.CONFIRMED,        _void),
     (R.ASSESSED,         lambda case: not case.kept),
     (R.CONSENTED,        lambda case: bool(case.standing)),
@@ -232,6 +238,7 @@ def _both_try(case: Case) -> bool:
 US, AWAITED, FEARED, UP = By.US, By.AWAITED, By.FEARED, Direction.UP
 LOSE = ("no-discard-without-consent", "one-victim", "victim-is-idle", "never-discard-the-only-good", "save-before-discard", "discards-the-victim-only")
 _KEPT = "the consent is on both nodes' disks before anything is done: another machine can go on from there"
+_GOOD = "the side that stays has to have its disk: that connects nothing"
 _IDLE = "nothing may be written to what will be saved and discarded"
 _DOWN = "a side that is down cannot connect by itself, and its disk can be read"
 _SAVE = "what the victim alone has is saved and verified before it goes"
@@ -242,13 +249,14 @@ _DONE = "both sides hold the same data: the record has served"
 
 PLANNED: tuple[Row, ...] = (
     #   event          from                 to                   by       step               on           when         rules
+    Row("raise",       R.SUSPECTED,         R.ASSESSED,          US,      Do.ATTACH,         On.SURVIVOR, _survivor_lacks_its_disk, (), BOOT, None, _GOOD, UP),
     Row("agree",       R.ASSESSED,          R.CONSENTED,         US,      Do.RECORD_CONSENT, On.EACH,     None,        ("no-discard-without-consent",), (), None, _KEPT, UP),
     Row("evacuated",   R.CONSENTED,         R.VICTIM_EVACUATED,  AWAITED, None,              On.NOBODY,   None,        (), (), None, _IDLE),
     Row("demote",      R.VICTIM_EVACUATED,  R.VICTIM_DEMOTED,    US,      Do.DEMOTE,         On.VICTIM,   None,        ("stop-from-top",), (), None, _IDLE, UP),
     Row("take_down",   R.VICTIM_DEMOTED,    R.VICTIM_DEMOTED,    US,      Do.TAKE_DOWN,      On.VICTIM,   _loaded,     ("stop-from-top",), (), None, _DOWN, UP),
     Row("save",        R.VICTIM_DEMOTED,    R.SAVED,             US,      Do.SAVE,           On.VICTIM,   _not_loaded, ("victim-is-idle",), (), None, _SAVE, UP),
     Row("file",        R.SAVED,             R.SAVED,             US,      Do.RECORD_ARCHIVE, On.EACH,     _not_filed,  (), (), None, _TELL, UP),
-    Row("attach",      R.SAVED,             R.PREDICTED,         US,      Do.ATTACH,         On.VICTIM,   _filed,      (), (), None, _GOES, UP),
+    Row("attach",      R.SAVED,             R.PREDICTED,         US,      Do.ATTACH,         On.VICTIM,   _filed,      (), BOOT, None, _GOES, UP),
     Row("discard",     R.PREDICTED,         R.DISCARDING,        US,      Do.DISCARD,        On.VICTIM,   None,        LOSE, (), None, _GOES, UP),
     Row("open",        R.DISCARDING,        R.DISCARDING,        US,      Do.CONNECT,        On.SURVIVOR, _silent,     ("look-before-connect",), (), None, _OPEN, UP),
     Row("solved",      R.DISCARDING,        R.RESYNCING,         AWAITED, None,              On.NOBODY,   _both_try,   (), (), 60, "the handshake makes the victim the target"),

@@ -14,11 +14,29 @@ import pytest
 from orchestrator.recovery.archive import Archive
 from orchestrator.recovery.restore import restore
 from tests.lab.cluster import N1, N2, Cluster
-from tests.lab.test_save import copy_of, gi, image_of, split
+from tests.lab.test_save import copy_of, gi, image_of
 
 VICTIM, SURVIVOR = N2, N1
 KILLS = int(os.environ.get("RECOVER_KILLS", "4"))
 """Random moments at which the recovery is killed."""
+
+
+WRITES = {
+    # node: runs of 4 KiB blocks that it writes alone; block 5 is written by both
+    N1: ((0, 1), (5, 1), (300, 40)),
+    N2: ((5, 1), (63, 2), (777, 1), (2000, 900), (9000, 1)),
+}
+
+
+def split(cluster: Cluster) -> None:
+    """Both Primaries cut off, each writes; healed: StandAlone and StandAlone."""
+    cluster.lab.cut(N2, "repl")
+    cluster.until(lambda: all("cs:Connected" not in cluster.proc(node) for node in (N1, N2)), "both notice", 60)
+    for node, runs in WRITES.items():
+        cluster.sh(node, "\n".join(f"dd if=/dev/urandom of=/dev/drbd1 bs=4096 count={count} seek={first} conv=notrunc,fsync 2>/dev/null"
+                                   for first, count in runs))
+    cluster.lab.heal(N2)
+    cluster.until(lambda: all("cs:StandAlone" in cluster.proc(node) for node in (N1, N2)), "both give up", 60)
 
 
 @pytest.fixture
