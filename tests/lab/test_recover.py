@@ -19,6 +19,8 @@ from tests.lab.test_save import copy_of, gi, image_of
 VICTIM, SURVIVOR = N2, N1
 KILLS = int(os.environ.get("RECOVER_KILLS", "4"))
 """Random moments at which the recovery is killed."""
+LONG = 400.0
+"""Seconds a recovery may take before the test gives up: everything is read twice, on nodes that may share their cores with others."""
 
 
 WRITES = {
@@ -86,7 +88,7 @@ def test_evidence_consent_archive_and_the_pair_whole_again(torn: Cluster, tmp_pa
     kept, lost = (image_of(torn, node, size) for node in (SURVIVOR, VICTIM))
     base = tmp_path / "base.img"
     copy_of(torn, SURVIVOR, "/dev/drbd1", base)
-    said = torn.run("recover-splitbrain", "r0", "--victim", VICTIM, "--shown", token, "--archive", str(tmp_path / "archives"))
+    said = torn.run("recover-splitbrain", "r0", "--victim", VICTIM, "--shown", token, "--archive", str(tmp_path / "archives"), timeout=LONG)
     assert said.code == 0, said.err
     torn.assert_dual_primary()
     assert same_disks(torn, size) == kept
@@ -108,7 +110,7 @@ def test_a_blip_between_two_idle_primaries_needs_no_hand(pair: Cluster) -> None:
     pair.until(lambda: all("cs:Connected" not in pair.proc(node) for node in (N1, N2)), "both notice", 40)
     pair.lab.heal(N2)
     pair.until(lambda: all("cs:StandAlone" in pair.proc(node) for node in (N1, N2)), "both give up", 40)
-    said = pair.run("recover-splitbrain", "--all")
+    said = pair.run("recover-splitbrain", "--all", timeout=LONG)
     assert said.code == 0, said.err
     pair.assert_dual_primary()
     assert same_disks(pair, size) == before
@@ -126,7 +128,7 @@ def test_a_victim_that_lost_its_power_is_saved_before_anything_connects_it(torn:
     assert torn.state()["state"] == "SplitBrain"
     assert image_of(torn, VICTIM, size) == lost
     token = shown(torn)
-    said = torn.run("recover-splitbrain", "r0", "--victim", VICTIM, "--shown", token, "--archive", str(tmp_path / "archives"))
+    said = torn.run("recover-splitbrain", "r0", "--victim", VICTIM, "--shown", token, "--archive", str(tmp_path / "archives"), timeout=LONG)
     assert said.code == 0, said.err
     torn.assert_dual_primary()
     (folder,) = (tmp_path / "archives").iterdir()
@@ -141,7 +143,7 @@ def test_killed_at_any_moment_it_goes_on(torn: Cluster, tmp_path: Path, seed: in
     size = int(torn.sh(N1, "cat /sys/class/block/drbd1/size")) * 512
     kept, lost = (image_of(torn, node, size) for node in (SURVIVOR, VICTIM))
     token = shown(torn)
-    archives = ("--archive", str(tmp_path / "archives"))
+    archives = ("--archive", str(tmp_path / "archives"), timeout=LONG)
     process = torn.start("recover-splitbrain", "r0", "--victim", VICTIM, "--shown", token, *archives)
     lines = random.Random(seed).randint(1, 14)
     assert process.stderr is not None
@@ -155,9 +157,9 @@ def test_killed_at_any_moment_it_goes_on(torn: Cluster, tmp_path: Path, seed: in
     print(f"killed after {len(seen)} lines: {seen[-1:]}")
     if seed % 2:
         torn.machine = "two"  # another machine, with an empty journal
-    said = torn.run("recover-splitbrain", "r0", *archives, timeout=180)
+    said = torn.run("recover-splitbrain", "r0", *archives, timeout=LONG)
     if said.code == 3:  # nothing was written down on the nodes yet
-        said = torn.run("recover-splitbrain", "r0", "--victim", VICTIM, "--shown", shown(torn), *archives, timeout=180)
+        said = torn.run("recover-splitbrain", "r0", "--victim", VICTIM, "--shown", shown(torn), *archives, timeout=LONG)
     assert said.code == 0, said
     torn.assert_dual_primary()
     assert same_disks(torn, size) == kept
