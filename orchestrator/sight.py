@@ -56,10 +56,10 @@ class Sight:
         self._fold(line, now)
 
     def _fold(self, line: EventLine, now: float) -> None:
-        node = self.facts.node(line.node)
-        if line.event is not None and node.knows(line.event.resource):
-            side = line.fold(node.side(line.event.resource))
-            self.facts = self.facts.replace(node.with_side(line.event.resource, side, fresh=False, seen_at=now))
+        node, resource = self.facts.node(line.node), line.event.resource if line.event is not None else ""
+        if node.knows(resource):
+            side = line.fold(node.side(resource))
+            self.facts = self.facts.replace(node.with_side(resource, side, fresh=False, seen_at=now))
 
     def look(self, answer: Answer, asked_at: float) -> None:
         """A fresh look replaces a node's facts; events that came since it was asked for are folded in again.

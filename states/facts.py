@@ -160,7 +160,7 @@ class NodeFacts:
 
     def knows(self, resource: str) -> bool:
         """Whether the look was about this resource."""
-        return any(name == resource for name, _ in self.sides)
+        return resource in dict(self.sides)
 
     def side(self, resource: str) -> Side:
         """This node's side of a resource; all-unknown if it could not be seen."""
