@@ -39,6 +39,7 @@ def test_what_one_kernel_runs_differs(cluster: Cluster) -> None:
     for setting, (change, ours, theirs) in DIFFERENCES.items():
         cluster.sh(N2, RUN_OTHERWISE.replace("{change}", change))
         assert "WFConnection" in cluster.proc(N2), setting
+        assert cluster.state()["diagnosis"]["kind"] == "peer down", setting
         said = cluster.up(code=3)
         for words in (setting, repr(ours), repr(theirs), N2):
             assert words in said.err, said.err
@@ -95,6 +96,10 @@ def test_unrelated_data(cluster: Cluster) -> None:
     said = cluster.up(code=3)
     assert "Unrelated" in said.err
     assert [cluster.proc(node)[:13] for node in (N1, N2)] == ["cs:StandAlone", "cs:StandAlone"]
+    assert cluster.state()["diagnosis"]["kind"] == "unrelated data"
+    cluster.both("drbdadm connect r0")
+    cluster.until(lambda: "Unrelated data, aborting!" in cluster.sh(N1, "dmesg"), "the kernels refused")
+    assert cluster.state()["diagnosis"]["kind"] == "unrelated data"
 
 
 def test_the_port_is_opened_where_iptables_blocks_it(cluster: Cluster) -> None:
