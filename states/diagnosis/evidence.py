@@ -15,7 +15,7 @@ from states.facts import Generation, NodeFacts, Side
 from states.handshake import Prediction, Verdict
 from states.pair import contender, terms_of
 from states.settings import POLICIES, discarding_policies
-from states.vocabulary import Ending, Layer, Role
+from states.vocabulary import ConnectionState, Ending, Layer, Role
 
 ABOVE = ("mount", "active", "ctdb", "samba", "nfs")
 """Kinds of layers whose being there means that somebody uses the data."""
@@ -44,7 +44,8 @@ def _sides(case: Case) -> Iterator[str]:
             yield f"{node.name}: DRBD does not run {case.pair.wanted.name} there"
         else:
             frozen = ", IO suspended" if side.suspended else ""
-            yield f"{node.name}: {side.role.value}, {side.disk.value}, {side.connection.value}, DRBD {node.version or '?'}{frozen}"
+            link = "no connection" if side.connection is ConnectionState.MISSING else side.connection.value
+            yield f"{node.name}: {side.role.value}, {side.disk.value}, {link}, DRBD {node.version or '?'}{frozen}"
 
 
 def _identifiers(case: Case) -> Iterator[str]:
@@ -58,7 +59,8 @@ def _identifiers(case: Case) -> Iterator[str]:
             yield f"{side.node}: generation identifiers not read"
         elif said := flags(side):
             yield f"{side.node}: {said}"
-    yield f"if they met: {case.relation.why}"
+    if case.relation.verdict is not Verdict.SPLIT_BRAIN:  # what becomes of that is the policies' business, below
+        yield f"if they met: {case.relation.why}"
 
 
 def _dirty(case: Case) -> Iterator[str]:
@@ -93,7 +95,8 @@ def _policies(case: Case) -> Iterator[str]:
         settings, where = in_force(side)
         if where:
             words = ", ".join(f"{name.removeprefix('after-sb-')} {settings.get(name, 'disconnect')}" for name in POLICIES)
-            yield f"{side.node}: after-split-brain policies ({where}): {words}"
+            unseen = "" if side.running else "; a `common` section is not seen"
+            yield f"{side.node}: after-split-brain policies ({where}{unseen}): {words}"
         else:
             yield f"{side.node}: after-split-brain policies not read (no live connection, no resource file)"
     yield from _left_alone(case)
@@ -103,6 +106,9 @@ def _left_alone(case: Case) -> Iterator[str]:
     """What the policies would do if nobody did anything, and after a demotion or a reboot, which changes who is asked."""
     one, other = case.sides
     if case.met or case.relation.verdict is not Verdict.SPLIT_BRAIN or case.generation is Generation.UNKNOWN:
+        return
+    if not all(in_force(side)[1] for side in case.sides):
+        yield "left alone: what they would do cannot be said, for the policies of a side were not read"
         return
     if not any(discarding_policies(tuple(in_force(side)[0].items())) for side in case.sides):
         yield "left alone: no policy discards anything; both sides drop the connection when they meet"

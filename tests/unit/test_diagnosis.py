@@ -86,6 +86,12 @@ def test_what_the_policies_would_do_is_said_for_each_side() -> None:
     assert f"if {ONE} is demoted, or rebooted and `drbdadm up` is typed: split brain, unresolved" in lines
 
 
+def test_policies_that_were_not_read_promise_nothing() -> None:
+    lines = "\n".join(diagnose(*split84("C09-1pri-disconnect-plain-connect", "--- after")).evidence)
+    assert "cannot be said, for the policies of a side were not read" in lines
+    assert "no policy discards" not in lines
+
+
 def test_the_live_policies_come_before_the_file() -> None:
     both, facts = split84("C09-1pri-disconnect-plain-connect", "--- after", filed=DISCARDING)
     one, other = (evolve(side, running=WANTED.net) for side in both.sides)
