@@ -26,7 +26,7 @@ WAY_OUT: dict[Resource, tuple[str, str]] = {
 
 SAYS_MORE = frozenset({
     Cause.SPLIT_BRAIN, Cause.SPLIT_BRAIN_HISTORY, Cause.DIVERGED, Cause.UNRELATED, Cause.SUSPECT, Cause.WRONG_SECRET, Cause.SETTINGS,
-    Cause.PROTOCOL, Cause.LIVELOCK, Cause.STALLED,
+    Cause.PROTOCOL, Cause.LIVELOCK, Cause.STALLED, Cause.PORT_BLOCKED,
 })
 """Diagnoses that say what the state alone does not."""
 
@@ -41,15 +41,17 @@ def _side_words(side: Side) -> str:
 def explain(goal: Goal, facts: ClusterFacts, pair: Pair, state: Resource) -> Refused:
     """The refusal for a state without a way on: what it is and what to type next are the diagnosis's words."""
     rule, remedy = WAY_OUT.get(state, ("no-row", "this is a hole in the table: please report it"))
-    kind, summary, type_next = in_short(pair, facts)
-    if kind in SAYS_MORE:
-        remedy = f"{remedy}; next: {type_next}"
-        said = f"{kind.value}: {summary}; "
-    else:
-        said = ""
+    said, type_next = _diagnosis(pair, facts)
+    remedy = f"{remedy}; next: {type_next}" if type_next else remedy
     why = f"; {pair.prediction.why}" if state in (S.SPLIT_BRAIN, S.DIVERGED, S.UNRELATED) else ""
     evidence = said + "; ".join(_side_words(side) for side in pair.sides) + why
     return Refused(rule, f"{goal.direction.value} {pair.wanted.name}", f"it is {state.value}: {evidence}", remedy)
+
+
+def _diagnosis(pair: Pair, facts: ClusterFacts) -> tuple[str, str]:
+    """What the diagnosis adds to evidence and remedy; "" where it adds nothing."""
+    kind, summary, type_next = in_short(pair, facts)
+    return (f"{kind.value}: {summary}; ", type_next) if kind in SAYS_MORE else ("", "")
 
 
 def layer_overdue(waiting: Waiting, waited: float) -> Refused:
@@ -67,8 +69,10 @@ def overdue(waiting: Waiting, facts: ClusterFacts, pair: Pair, state: Resource, 
         return Refused("one-destructive-in-flight", f"anything on {pair.wanted.name}", f"{waiting.why}, for {waited:.0f} s now",
                        "look at that process on the node; when it has ended, run again", Kind.DEADLINE)
     if state is S.SYNC_STALLED:
-        return Refused("deadline", f"copying {pair.wanted.name}", f"nothing was copied for {waited:.0f} s more: {'; '.join(map(_side_words, pair.sides))}",
-                       "see the kernel logs of both nodes; `drbdadm disconnect` and `orchestrate up` start it again", Kind.DEADLINE)
+        said, type_next = _diagnosis(pair, facts)
+        words = f"nothing was copied for {waited:.0f} s more: {said}{'; '.join(map(_side_words, pair.sides))}"
+        remedy = f"see the kernel logs of both nodes; to start it again: {type_next or 'orchestrate status says how'}"
+        return Refused("deadline", f"copying {pair.wanted.name}", words, remedy, Kind.DEADLINE)
     sides = "; ".join(f"{side.node} is {side.connection.value}" for side in pair.sides)
     ports = "; ".join(
         f"port on {name}: {facts.node(name).layer('port').detail}" for name in pair.wanted.nodes if facts.node(name).layer("port").detail
@@ -76,5 +80,5 @@ def overdue(waiting: Waiting, facts: ClusterFacts, pair: Pair, state: Resource, 
     remedy = "check the replication network and every firewall between the nodes for that port, then run again"
     return Refused(
         "deadline", f"{waiting.event.replace('_', ' ')} {pair.wanted.name}",
-        f"waited {waited:.0f} s: {sides}{'; ' + ports if ports else ''}", remedy, Kind.DEADLINE,
+        f"waited {waited:.0f} s: {_diagnosis(pair, facts)[0]}{sides}{'; ' + ports if ports else ''}", remedy, Kind.DEADLINE,
     )
