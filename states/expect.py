@@ -34,14 +34,8 @@ def _attached(side: Side, peer: Side, wanted: Wanted) -> tuple[Side, Side]:
         side, configured=True, role=side.role if side.configured else Role.SECONDARY,
         disk=DiskState.UP_TO_DATE if good else DiskState.INCONSISTENT,
         connection=ConnectionState.MISSING if not side.trying else side.connection, replication=ReplicationState.OFF,
-        out_of_sync=_marked(side), metadata=Metadata.VALID,
+        out_of_sync=side.out_of_sync or 0, metadata=Metadata.VALID,
     ), peer
-
-
-def _marked(side: Side) -> int | None:
-    """What attaching will show as out of sync: nobody knows for a side that went on alone, for that is in its bitmap."""
-    alone = side.identifiers is not None and side.identifiers.bitmap != 0
-    return side.out_of_sync if side.out_of_sync is not None or alone else 0
 
 
 def _connecting(side: Side, peer: Side, wanted: Wanted) -> tuple[Side, Side]:

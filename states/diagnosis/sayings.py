@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from states.diagnosis.causes import Case, Cause, away, behind_the_back, by_hand, closed, lost, new_over_data, protocols, silent, undecided
 from states.diagnosis.signatures import paused
-from states.diagnosis.words import ago, both, kib, unlike
+from states.diagnosis.words import ago, both, counted, kib, unlike
 from states.facts import Generation, Side
 from states.handshake import Verdict
 from states.vocabulary import DiskState, Metadata, ReplicationState, Role
@@ -33,12 +33,12 @@ def _names(sides: tuple[Side, ...]) -> str:
 
 def _split(case: Case) -> Said:
     one, other = case.sides
-    dirty = (one.out_of_sync, other.out_of_sync)
+    dirty = (counted(one), counted(other))
     next_step = f"orchestrate recover-splitbrain {case.pair.wanted.name} --plan"
     if dirty == (0, 0):
         meaning = "neither has changed anything since, so nothing can be lost"
     elif 0 in dirty:
-        same = one if one.out_of_sync == 0 else other
+        same = one if dirty[0] == 0 else other
         meaning = f"{same.node} has changed nothing since"
     elif None in dirty:
         meaning = "each may hold writes the other never saw"

@@ -31,6 +31,11 @@ def kib(size: int | None) -> str:
     return f"{amount:.0f} {unit}" if unit == "KiB" else f"{amount:.1f} {unit}"
 
 
+def counted(side: Side) -> int | None:
+    """KiB out of sync that somebody has counted. A plan expects 0 of a side it has yet to attach, and knows no size of it."""
+    return None if side.out_of_sync == 0 and side.size is None else side.out_of_sync
+
+
 def ago(node: NodeFacts, at: float | None) -> str:
     """How long before the look that was, by the node's own clock."""
     if at is None:

@@ -29,7 +29,7 @@ def together(sides: tuple[Side, Side], generation: Generation = Generation.V84, 
         times = [at for at in (side.trouble and side.trouble.uptime, side.link and side.link.handshake_at) if at]
         about = evolve(node(name), uptime=max(times, default=0.0) + 10.0, generation=generation,
                        version="8.4.11" if generation is Generation.V84 else "9.2.18")
-        found.append(about.with_side("r0", evolve(side, node=name, filed=filed, metadata=Metadata.VALID)))
+        found.append(about.with_side("r0", evolve(side, node=name, filed=filed, metadata=Metadata.VALID, size=524236)))
     facts = ClusterFacts(tuple(found))
     return Pair.of(facts, WANTED, Ledger()), facts
 

@@ -17,6 +17,7 @@ from states.facts import ClusterFacts, Generation, LayerFact, LinkLog, Side, Tro
 from states.goal import Ledger, Wanted
 from states.identifiers import Identifiers
 from states.pair import Pair
+from states.plan import plan
 from states.vocabulary import ConnectionState, Contents, DiskState, Ending, Layer, Node, ReplicationState, Role
 from tests.unit import strategies
 from tests.unit.captured_pairs import mismatch, split9, split84, transcript9
@@ -223,6 +224,13 @@ def test_a_crash_is_noted_beside_the_count() -> None:
     found = diagnose(*of(ATTACHED, evolve(ATTACHED, identifiers=crashed, out_of_sync=12288)))
     assert any("12.0 MiB out of sync (too high" in line for line in found.evidence)
     assert any("it was Primary when it crashed" in line for line in found.evidence)
+
+
+def test_what_a_plan_only_expects_is_no_count() -> None:
+    """Two split sides that are down: the plan attaches them, and what each changed is not known before."""
+    case = next(each for each in situations() if each.name == "split-brain-before-attach")
+    found = plan(case.goal, case.facts)
+    assert "each may hold writes the other never saw" in str(found.refused)
 
 
 def test_who_uses_it_is_said() -> None:
