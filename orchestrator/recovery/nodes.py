@@ -96,7 +96,7 @@ async def _fetch_dump(remote: Remote, request: SaveRequest, node: str) -> Dump:
             text += unpack.decompress(data)
     all_of_it(pulled.outcome, doing)
     try:
-        peer = next(number for number, name in enumerate(remote.config.names) if name != node)
+        peer = next(number for number, name in enumerate(remote.config.storage) if name != node)
         return read_dump(text.decode(errors="replace"), peer)
     except DumpError as error:
         raise SaveFailedError(f"{doing}: {error}") from error
