@@ -63,7 +63,9 @@ start_corosync() {
 	await 25 corosync-quorumtool -s
 }
 stop_corosync() { service stop corosync; }
-start_dlm() { # IDS of nodes that are known to be off: it need not fence them before it begins
+# IDS of nodes that are known to be off, or have no lock manager: without a word it would wait post_join_delay for each node of
+# corosync.conf that does not join it, and then have it fenced (dlm 4.2.0, daemon_cpg.c, startup_nodes).
+start_dlm() {
 	service start dlm && await 10 dlm_answers || return
 	for id; do dlm_tool fence_ack "$id" || return; done
 }

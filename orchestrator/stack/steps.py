@@ -80,7 +80,8 @@ def words(step: Step, sender: Sender) -> list[str]:
     if step.do is Do.START_LAYER and kind == "ctdb":
         return ["start_ctdb", recovery_lock(sender.config)]
     if step.do is Do.START_LAYER and kind in ("corosync", "dlm"):
-        gone = [str(number) for number, node in enumerate(sender.config.names, 1) if node in sender.facts.off]
+        absent = {*sender.facts.off, *(sender.config.voters if kind == "dlm" else ())}  # who only votes has no lock manager, ever
+        gone = [str(number) for number, node in enumerate(sender.config.names, 1) if node in absent]
         return [f"start_{kind}", *gone]
     if kind not in SERVICES:
         raise KeyError(step.layer)

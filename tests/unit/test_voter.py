@@ -106,6 +106,13 @@ def test_ctdb_and_the_journals_are_for_those_that_mount(tmp_path: Path) -> None:
     assert words(Step(Do.START_LAYER, ONE, "", "gfs2 opt"), sender)[4] == "2"
 
 
+def test_the_lock_manager_is_told_not_to_wait_for_it(config: Config) -> None:
+    sender = Sender(config, gone(three(config), OTHER, known=True), "")
+    assert words(Step(Do.START_LAYER, ONE, "", "dlm"), Sender(config, three(config), "")) == ["start_dlm", "3"]
+    assert words(Step(Do.START_LAYER, ONE, "", "dlm"), sender) == ["start_dlm", "2", "3"]
+    assert words(Step(Do.START_LAYER, ONE, "", "corosync"), sender) == ["start_corosync", "2"]
+
+
 def test_it_is_looked_at_without_a_resource(config: Config) -> None:
     class Deaf:
         """Keeps what was to be sent."""
