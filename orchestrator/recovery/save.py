@@ -84,6 +84,7 @@ async def save(remote: Remote, request: SaveRequest, into: Path, watch: Watch) -
 
 async def _stream(remote: Remote, request: SaveRequest, partial: Partial, watch: Watch) -> None:
     """Take every chunk that is not there yet. Two wait at most: the disk here sets the pace of the disk there."""
+    watch.note(f"{request.resource}: saving {partial.length / 1024**2:.1f} MiB of {request.victim} into {partial.into}")
     told = _bar(watch, f"{request.resource}: saving", partial.length)
     done = partial.length - sum(partial.length_of(number) for number in partial.missing())
     sum_ = await nodes.keep_list(remote, request, partial.saved)

@@ -5,24 +5,28 @@ from __future__ import annotations
 import hashlib
 import subprocess
 import time
+from functools import partial
+from itertools import pairwise
 from pathlib import Path
 
 import anyio
 import pytest
+from attrs import evolve
 
 from orchestrator.cli.common import reaching
 from orchestrator.config import load
-from orchestrator.recovery.archive import Archive
+from orchestrator.errors import OrchestrateError, RefusedError
+from orchestrator.recovery.archive import Archive, SaveFailedError
 from orchestrator.recovery.extents import Extents
-from orchestrator.recovery.manifest import Manifest
+from orchestrator.recovery.manifest import Changed, Manifest
 from orchestrator.recovery.restore import restore
-from orchestrator.recovery.save import SaveRequest, save
+from orchestrator.recovery.save import SaveRequest, save, survivor_extents, victim_extents
+from orchestrator.remote import Remote
 from orchestrator.watch import Silent
+from states.progress import Progress
 from tests.lab.cluster import DISK, N1, N2, Cluster
 
 VICTIM, SURVIVOR = N2, N1
-SIZE = "$(($(cat /sys/class/block/drbd1/size) * 512))"
-SLOW = pytest.mark.timeout(900)
 
 
 def gi(cluster: Cluster, node: str) -> str:
@@ -117,3 +121,192 @@ def test_saved_discarded_and_brought_back_byte_for_byte(torn: Cluster, tmp_path:
     assert restore(Archive.open(into), base, lambda *_: None)
     assert hashlib.sha256(base.read_bytes()).hexdigest() == made.image_sha256
     assert not restore(Archive.open(into), base, lambda *_: None), "it was the image already"
+
+
+def test_broken_off_it_goes_on_and_leaves_nothing_on_the_node(torn: Cluster, tmp_path: Path) -> None:
+    class Breaks(Silent):
+        def progress(self, resource: str, progress: Progress) -> None:
+            if "saving" in resource and progress.percent > 40:
+                raise InterruptedError(resource)
+
+    wanted, into = request(torn), tmp_path / "r0"
+    with pytest.raises(BaseExceptionGroup) as broken:
+        on(torn, lambda remote: save(remote, wanted, into, Breaks()))
+    assert broken.group_contains(InterruptedError)
+    torn.until(lambda: "save" not in torn.sh(VICTIM, "dmsetup ls; dmsetup info -c"), "the view is gone with its reader", 20)
+    assert not into.exists()
+    blocks = into.with_name("r0.partial") / "blocks"
+    before = {path.name: path.stat().st_mtime_ns for path in blocks.glob("*.z")}
+    assert before
+    torn.sh(SURVIVOR, "true")
+    made = saved(torn, wanted, into)
+    after = {path.name: path.stat().st_mtime_ns for path in (into / "blocks").glob("*.z")}
+    assert {name: after[name] for name in before} == before, "what was there was not read again"
+    assert len(after) > len(before)
+    Archive.open(into).verify(lambda _: None)
+    assert saved(torn, wanted, into) == made, "it was complete"
+    assert made.image_sha256 == image_of(torn, VICTIM, made.size)
+    nothing_left(torn)
+
+
+def test_it_saves_only_what_it_was_told_of(torn: Cluster, tmp_path: Path) -> None:
+    wanted, into = request(torn), tmp_path / "r0"
+
+    def refused(changed: SaveRequest, *words: str) -> None:
+        with pytest.raises(RefusedError) as told:
+            saved(torn, changed, into)
+        assert told.value.refused.rule == "save-before-discard"
+        assert all(word in str(told.value) for word in words), told.value
+
+    refused(evolve(wanted, victim_identifiers=wanted.survivor_identifiers), "identifiers are")
+    refused(evolve(wanted, survivor_identifiers=wanted.victim_identifiers), "identifiers are")
+    torn.sh(VICTIM, f"echo 0 2048 linear {DISK} 0 | dmsetup create --readonly somebody")
+    refused(wanted, f"{DISK} is in use by dm-0")
+    torn.sh(VICTIM, "dmsetup remove somebody; s=/lib/drbd/drbdsetup-84; $s new-resource r0; $s new-minor r0 1 0; drbdadm attach r0")
+    refused(wanted, "r0 is StandAlone here")
+    torn.sh(VICTIM, "drbdadm down r0")
+    torn.sh(SURVIVOR, "drbdadm connect r0")
+    refused(wanted, "r0 is WFConnection here")
+    torn.sh(SURVIVOR, "drbdadm disconnect r0")
+    into.mkdir()
+    (into / "manifest.json").write_text("{}")
+    with pytest.raises(OrchestrateError, match="not a manifest of ours"):
+        saved(torn, wanted, into)
+    assert gi(torn, SURVIVOR) == wanted.survivor_identifiers
+    nothing_left(torn)
+
+
+def test_a_survivor_that_serves_stands_still_only_for_a_moment(pair: Cluster) -> None:
+    """ext4 on the survivor, something written to it all the time; chmod sits in the journal until the freeze."""
+    pair.sh(SURVIVOR, "mkfs.ext4 -q /dev/drbd1; mkdir -p /srv/x; mount /dev/drbd1 /srv/x; echo a >/srv/x/kept; sync")
+    try:
+        split_under(pair)
+        wanted = evolve(request(pair), mount="/srv/x")
+        pair.sh(SURVIVOR, "cd /srv/x; setsid sh -c 'while [ -e /srv/x/kept ]; do read a _ </proc/uptime; echo $a >>tick; done'"
+                          " </dev/null >/dev/null 2>&1 &")
+        found = on(pair, lambda remote: survivor_extents(remote, wanted))
+        assert isinstance(found, Changed)
+        assert found.extents
+        ticks = [float(line) for line in pair.sh(SURVIVOR, "rm /srv/x/kept; cat /srv/x/tick").split()]
+        pause = max(after - before for before, after in pairwise(ticks))
+        print(f"flush: {found.extents.blocks} blocks; the longest pause of a writer: {pause:.2f} s")
+        assert pause < 10
+        assert "cs:StandAlone ro:Primary" in pair.proc(SURVIVOR)
+        nothing_left(pair)
+    finally:
+        pair.sh(SURVIVOR, "cd /; rm -f /srv/x/kept; for n in 1 2 3 4 5 6 7 8 9; do umount /srv/x && break; sleep 0.2; done")
+
+
+@pytest.mark.parametrize("moment", ["armed", "port", "frozen", "connecting"])
+def test_a_flush_that_is_killed_is_undone_by_its_timer(pair: Cluster, moment: str) -> None:
+    """SIGKILL as soon as that has been noted: what is noted has been done, is being done, or never will be."""
+    pair.sh(SURVIVOR, "mkfs.ext4 -q /dev/drbd1; mkdir -p /srv/x; mount /dev/drbd1 /srv/x")
+    try:
+        split_under(pair)
+        wanted = evolve(request(pair), mount="/srv/x")
+        pair.sh(SURVIVOR, f"setsid sh -c 'until [ -e /run/orchestrate/flush-r0.{moment} ]; do :; done;"
+                          " read p </run/orchestrate/flush-r0.armed; kill -9 $p' </dev/null >/dev/null 2>&1 &")
+        with pytest.raises(SaveFailedError, match=r"exit 137|signal KILL"):
+            on(pair, lambda remote: survivor_extents(remote, wanted))
+        pair.until(lambda: "undone" in pair.sh(SURVIVOR, "[ -e /run/orchestrate/flush-r0.armed ] || echo undone"), "the timer", 30)
+        pair.sh(SURVIVOR, "timeout 20 sh -c 'echo x >/srv/x/after; sync -f /srv/x'")
+        assert pair.sh(SURVIVOR, "cat /srv/x/after").strip() == "x"
+        assert "cs:StandAlone ro:Primary" in pair.proc(SURVIVOR)
+        assert gi(pair, SURVIVOR) == wanted.survivor_identifiers
+        nothing_left(pair)
+        found = on(pair, lambda remote: survivor_extents(remote, wanted))
+        assert isinstance(found, Changed)
+        assert found.extents
+    finally:
+        pair.sh(SURVIVOR, "fsfreeze -u /srv/x; umount /srv/x")
+
+
+def split_under(cluster: Cluster) -> None:
+    """As `split`, with a file system on the survivor that is mounted; the victim is down."""
+    cluster.lab.cut(N2, "repl")
+    cluster.until(lambda: all("cs:Connected" not in cluster.proc(node) for node in (N1, N2)), "both notice", 40)
+    cluster.sh(SURVIVOR, "head -c 300000 /dev/urandom >/srv/x/mine; sync")
+    cluster.sh(VICTIM, "head -c 4096 /dev/urandom | dd of=/dev/drbd1 bs=4096 seek=20000 conv=fsync,nocreat 2>/dev/null")
+    cluster.lab.heal(N2)
+    cluster.until(lambda: all("cs:StandAlone" in cluster.proc(node) for node in (N1, N2)), "both give up", 40)
+    cluster.sh(VICTIM, "drbdadm secondary r0; drbdadm disconnect r0; drbdadm down r0")
+
+
+def test_after_a_power_cut_more_is_marked_and_it_is_said(pair: Cluster) -> None:
+    split(pair)
+    pair.sh(VICTIM, "printf late | dd of=/dev/drbd1 bs=4096 seek=25000 conv=fsync 2>/dev/null")
+    wanted = request(pair)
+    pair.lab.power_off(VICTIM)
+    pair.lab.power_on(VICTIM)
+    assert pair.proc(VICTIM) == ""
+    for _ in range(2):  # said the second time, too
+        found = on(pair, lambda remote: victim_extents(remote, wanted))
+        assert isinstance(found, Changed)
+        assert found.inflated > 1024
+        assert 25000 in found.extents
+
+
+def test_our_own_view_of_a_disk_is_not_somebody_who_has_it(torn: Cluster) -> None:
+    for option, counts in (("--readonly", False), ("", True)):
+        torn.sh(VICTIM, f"echo 0 2048 linear {DISK} 0 | dmsetup create {option} orchestrate-save-r0")
+        torn.up(code=3)  # takes the lease: its look keeps what it saw on the node
+        assert ("touched" in torn.sh(VICTIM, "ls /var/lib/orchestrate/touched/r0 && echo touched")) == counts
+        torn.sh(VICTIM, "dmsetup remove orchestrate-save-r0")
+
+
+def test_as_fast_as_dd_over_the_same_link(torn: Cluster, tmp_path: Path) -> None:
+    wanted = request(torn)
+    shares = []
+    for attempt in range(3):
+        victim = on(torn, lambda remote: victim_extents(remote, wanted))
+        assert isinstance(victim, Changed)
+        table = "".join(f"{at} {count * 8} linear {DISK} {first * 8}\n" for at, first, count in placed(victim.extents))
+        torn.sh(VICTIM, f"dmsetup create --readonly plain <<'END'\n{table}END")
+        began = time.monotonic()
+        argv = [*torn.lab.ssh_argv(VICTIM), "dd if=/dev/mapper/plain bs=1M iflag=direct 2>/dev/null"]
+        plain = subprocess.run([*argv], stdout=(tmp_path / "plain").open("wb"), check=True, timeout=120)
+        plain_took = time.monotonic() - began
+        assert plain.returncode == 0
+        torn.sh(VICTIM, "dmsetup remove plain")
+        clock = Clock()
+        into = tmp_path / f"r0-{attempt}"
+        on(torn, partial(save_with, wanted, into, clock))
+        size = (tmp_path / "plain").stat().st_size / 2**20
+        shares.append(plain_took / clock.streaming)
+        print(f"{size:.0f} MiB: plain dd over ssh {plain_took:.2f} s, our stream {clock.streaming:.2f} s: share {shares[-1]:.2f}; "
+              f"whole save {clock.total:.1f} s")
+    assert max(shares) > 0.5
+
+
+def placed(found: Extents) -> list[tuple[int, int, int]]:
+    rows, at = [], 0
+    for first, count in found.runs:
+        rows.append((at, first, count))
+        at += count * 8
+    return rows
+
+
+class Clock(Silent):
+    """How long the streaming took, and all of it."""
+
+    def __init__(self) -> None:
+        self.began = self.last = 0.0
+        self.total = 0.0
+
+    def progress(self, resource: str, progress: Progress) -> None:
+        if "saving" in resource:
+            self.last = time.monotonic()
+
+    def note(self, text: str) -> None:
+        if "saving" in text:
+            self.began = time.monotonic()
+
+    @property
+    def streaming(self) -> float:
+        return self.last - self.began
+
+
+async def save_with(wanted: SaveRequest, into: Path, clock: Clock, remote: Remote) -> None:
+    began = time.monotonic()
+    await save(remote, wanted, into, clock)
+    clock.total = time.monotonic() - began
