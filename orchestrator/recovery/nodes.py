@@ -35,7 +35,7 @@ MOST_DUMP = 512 * MEBIBYTE
 
 LAUNCHER = """
 mkdir -p /run/orchestrate && exec 9>"/run/orchestrate/flush-$4.lock" || exit
-flock -n 9 || { echo "another flush of $4 is running"; exit 75; }
+flock -w 45 9 || { echo "another flush of $4 is running"; exit 75; }
 setsid sh -c "$1
 text=\\$1 timer=\\$2
 $2" sh "$1" "$3" </dev/null >"/run/orchestrate/flush-$4.said" 2>&1 &
@@ -63,7 +63,7 @@ async def flushed_extents(remote: Remote, request: SaveRequest) -> Changed:
     node = request.survivor
     section = remote.config.resource[request.resource]
     family = "6" if ":" in replication_address(remote.config, node) else "4"
-    words = ["flush", *_side(request, node), *_lease(request, node), str(section.port), family, request.mount, str(FLUSH_SECONDS)]
+    words = ["flush", *_side(request, node), *_lease(request, node), str(section.port), family, request.mount]
     timer = shlex.join(("release_after", request.resource, str(request.minor), str(FLUSH_SECONDS)))
     argv = ("sh", "-c", LAUNCHER, "sh", FUNCTIONS, f"which_generation\n{shlex.join(words)}", f"which_generation\n{timer}", request.resource)
     doing = f"reading what {node} changed of {request.resource}"

@@ -88,14 +88,23 @@ async def _stream(remote: Remote, request: SaveRequest, partial: Partial, watch:
     told = _bar(watch, f"{request.resource}: saving", partial.length)
     done = partial.length - sum(partial.length_of(number) for number in partial.missing())
     sum_ = await nodes.keep_list(remote, request, partial.saved)
-    for first, count in Extents.of((number, 1) for number in partial.missing()).runs:
+    for run in Extents.of((number, 1) for number in partial.missing()).runs:
         send, receive = anyio.create_memory_object_stream[tuple[int, bytes]](2)
-        async with anyio.create_task_group() as both, receive:
-            both.start_soon(_read, remote, request, partial, sum_, (first, count), send)
-            async for number, data in receive:
-                await anyio.to_thread.run_sync(partial.put, number, data)
-                done += len(data)
-                told(done)
+        try:
+            async with anyio.create_task_group() as both, receive:
+                both.start_soon(_read, remote, request, partial, sum_, run, send)
+                async for number, data in receive:
+                    await anyio.to_thread.run_sync(partial.put, number, data)
+                    done += len(data)
+                    told(done)
+        except BaseExceptionGroup as broken:
+            raise _first(broken) from broken
+
+
+def _first(broken: BaseExceptionGroup[BaseException]) -> BaseException:
+    """What began it: the rest of a group is what was cancelled for it."""
+    inner = broken.exceptions[0]
+    return _first(inner) if isinstance(inner, BaseExceptionGroup) else inner
 
 
 async def _read(

@@ -98,7 +98,7 @@ own() { # NAME MINOR DISK IDENTIFIERS HOLDER EPOCH: what a side that is Down cha
 
 # -- the flush: a Primary keeps its bitmap in memory; it writes it down when it disconnects from Connecting ----------------
 
-flush() { # NAME MINOR DISK IDENTIFIERS HOLDER EPOCH PORT FAMILY MOUNT SECONDS: $text and $timer are set by who started us
+flush() { # NAME MINOR DISK IDENTIFIERS HOLDER EPOCH PORT FAMILY MOUNT: $text and $timer are set by who started us
 	connection_now "$1" "$2"
 	if [ $link = Down ]; then own "$1" "$2" "$3" "$4" "$5" "$6"; return; fi
 	release "$1" "$2" || return # what a flush that was killed left behind, if its timer was killed too
@@ -112,7 +112,7 @@ flush() { # NAME MINOR DISK IDENTIFIERS HOLDER EPOCH PORT FAMILY MOUNT SECONDS: 
 		flushed=$1 minor_of=$2
 		mkdir -p $RUN && printf '%s\n' $$ >"$RUN/flush-$1.armed" || return
 		setsid sh -c "$text
-$timer $$" </dev/null >/dev/null 2>&1 9>&- &
+$timer $$" </dev/null >/dev/null 2>&1 & # keeps our lock as long as it lives
 		close_port "$1" "$7" "$8" || return
 		if [ -n "$9" ]; then freeze "$1" "$9" || return; fi
 		write_bitmap "$1" "$2" || return
@@ -202,7 +202,11 @@ release() { # NAME MINOR: whatever a flush has done to this node is undone; more
 		rm -f "$RUN/flush-$1.frozen"
 	fi
 	if [ -e "$RUN/flush-$1.connecting" ]; then
-		connection_now "$1" "$2"
+		tries=0
+		while connection_now "$1" "$2"; [ $link = StandAlone ] && [ $tries -lt 30 ]; do # a connect that was under way may come yet
+			tries=$((tries + 1))
+			sleep 0.1
+		done
 		case $link in Down|StandAlone) ;; *) $adm disconnect "$1" || return ;; esac # with the port still closed
 		rm -f "$RUN/flush-$1.connecting"
 	fi
@@ -218,7 +222,7 @@ release_after() { # NAME MINOR SECONDS PID: the timer; it ends when the flush of
 		[ -d "/proc/$4" ] || break
 		passed=$((passed + 1))
 	done
-	release "$1" "$2"
+	until release "$1" "$2"; do sleep 1; done
 }
 
 # -- the blocks ----------------------------------------------------------------------------------------------------------

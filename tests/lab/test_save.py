@@ -130,9 +130,8 @@ def test_broken_off_it_goes_on_and_leaves_nothing_on_the_node(torn: Cluster, tmp
                 raise InterruptedError(resource)
 
     wanted, into = request(torn), tmp_path / "r0"
-    with pytest.raises(BaseExceptionGroup) as broken:
+    with pytest.raises(InterruptedError):
         on(torn, lambda remote: save(remote, wanted, into, Breaks()))
-    assert broken.group_contains(InterruptedError)
     torn.until(lambda: "save" not in torn.sh(VICTIM, "dmsetup ls; dmsetup info -c"), "the view is gone with its reader", 20)
     assert not into.exists()
     blocks = into.with_name("r0.partial") / "blocks"
