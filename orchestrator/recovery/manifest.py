@@ -55,6 +55,8 @@ class Manifest:
     data_sha256   of the chunks, one after the other: the same as a second read on the node said
     base_sha256   of the victim's image with `saved` left out: a base that has another one is not the right one
     image_sha256  of the victim's whole image, read on the victim: what a restore has to end with
+    survivor_base_sha256  of the survivor's image with `saved` left out, read on it after the flush; "" if nobody asked. Another
+                  one than `base_sha256`: the survivor wrote elsewhere since, or DRBD's bitmaps did not know of all there was
     files         the other half of the archive, the changed files by name, if they were saved too (recovery/files)
     """
 
@@ -71,6 +73,7 @@ class Manifest:
     began: float
     flushed: float
     verified: float
+    survivor_base_sha256: str = ""
     files: dict[str, Any] | None = field(default=None)
 
     @property

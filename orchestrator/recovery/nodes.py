@@ -109,12 +109,12 @@ def _masked(text: str) -> tuple[int, ...]:
 
 # -- the blocks ----------------------------------------------------------------------------------------------------------
 
-async def keep_list(remote: Remote, request: SaveRequest, extents: Extents) -> str:
-    """Bring a list of blocks to the victim; its sha256, by which `view` finds it there."""
+async def keep_list(remote: Remote, node: str, extents: Extents) -> str:
+    """Bring a list of blocks to a node; its sha256, by which a view finds it there."""
     text = extents.to_text().encode()
     sum_ = hashlib.sha256(text).hexdigest()
-    command = Command(request.victim, ("sh", "-c", _script(["keep_list", sum_])), Effect.IDEMPOTENT, 60.0, stdin=text)
-    all_of_it(await remote.transport.run(command), f"sending the list of blocks to {request.victim}")
+    command = Command(node, ("sh", "-c", _script(["keep_list", sum_])), Effect.IDEMPOTENT, 60.0, stdin=text)
+    all_of_it(await remote.transport.run(command), f"sending the list of blocks to {node}")
     return sum_
 
 
@@ -124,18 +124,18 @@ def read_blocks(
     """A run of consecutive chunks of the listed blocks as one stream of `length` bytes."""
     skip, count = run[0] * chunk // MEBIBYTE, run[1] * chunk // MEBIBYTE
     words = ["read_view", *_side(request, request.victim), sum_, str(size // SECTOR), str(skip), str(count)]
-    return remote.transport.pull(_read(request, words, length), length)
+    return remote.transport.pull(_read(request.victim, words, length), length)
 
 
-async def hash_blocks(remote: Remote, request: SaveRequest, extents: Extents, size: int, told: Told) -> str:
-    """sha256 of the victim's blocks, read there now. Raises RefusedError, SaveFailedError."""
+async def hash_blocks(remote: Remote, request: SaveRequest, node: str, extents: Extents, size: int, told: Told) -> str:
+    """sha256 of one side's blocks, read there now. Raises RefusedError, SaveFailedError."""
     if not extents:
         return hashlib.sha256().hexdigest()
-    sum_ = await keep_list(remote, request, extents)
-    doing = f"reading {request.victim_disk} on {request.victim}"
-    words = ["hash_view", *_side(request, request.victim), sum_, str(size // SECTOR)]
+    sum_ = await keep_list(remote, node, extents)
+    doing = f"reading {request.disk(node)} on {node}"
+    words = ["hash_view", "view" if node == request.victim else "lent_view", *_side(request, node), sum_, str(size // SECTOR)]
     found = ""
-    async with remote.transport.pull(_read(request, words, extents.kib * 1024), MOST_DUMP) as pulled:
+    async with remote.transport.pull(_read(node, words, extents.kib * 1024), MOST_DUMP) as pulled:
         async for line in _lines(pulled):
             word, _, value = line.partition(" ")
             if word == "at":
@@ -149,9 +149,11 @@ async def hash_blocks(remote: Remote, request: SaveRequest, extents: Extents, si
 
 
 async def still_down(remote: Remote, request: SaveRequest) -> None:
-    """The victim is as it was when we began; what we left there is cleared away. Raises RefusedError, SaveFailedError."""
-    script = _script(["down_now", *_side(request, request.victim)]) + f" && tidy {shlex.quote(request.resource)}"
+    """The victim is as it was when we began; what we left on the nodes is cleared away. Raises RefusedError, SaveFailedError."""
+    tidy = f"tidy {shlex.quote(request.resource)}"
+    script = f"{_script(['down_now', *_side(request, request.victim)])} && {tidy}"
     await _run(remote, request.victim, script, Effect.IDEMPOTENT, 60.0, f"looking at {request.resource} on {request.victim} again")
+    await _run(remote, request.survivor, f"{FUNCTIONS}\n{tidy}", Effect.IDEMPOTENT, 60.0, f"clearing up on {request.survivor}")
 
 
 async def _lines(pulled: Pulled) -> AsyncIterator[str]:
@@ -162,8 +164,8 @@ async def _lines(pulled: Pulled) -> AsyncIterator[str]:
             yield line.decode(errors="replace")
 
 
-def _read(request: SaveRequest, words: list[str], length: int) -> Command:
-    return Command(request.victim, ("sh", "-c", _script(words)), Effect.READ, 60.0 + length / SLOWEST)
+def _read(node: str, words: list[str], length: int) -> Command:
+    return Command(node, ("sh", "-c", _script(words)), Effect.READ, 60.0 + length / SLOWEST)
 
 
 # -- common --------------------------------------------------------------------------------------------------------------

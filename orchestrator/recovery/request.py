@@ -9,10 +9,13 @@ from attrs import frozen
 class SaveRequest:
     """One split brain, as it was assessed.
 
-    `*_disk`: the backing devices. `*_identifiers`: current:bitmap:newer:older as a look had them (`Identifiers.text`, without
-    the flags); the nodes are refused if they have others now. `mount`: where the survivor has the file system that is on the
-    resource, "" if nowhere; it is frozen for the moment of the flush. `whole`: save all of the victim's device and not only
-    what differs: a restore then needs no base. `leases`: node, holder, epoch: where given, the steps that change something on
+    `*_disk`: the backing devices. `*_identifiers`: current:bitmap:newer:older as a look had them (`str(side.identifiers)`,
+    without the flags); the nodes are refused if they have others now. `mount`: where the survivor has the file system that is
+    on the resource, "" if nowhere; it is frozen for the moment of the flush.
+
+    `whole`: save all of the victim's device and not only what differs: a restore then needs no base. `compare`: read the
+    survivor's disk as well, outside what is saved: equal checksums prove that nothing else differs (a survivor that goes on
+    writing elsewhere meanwhile has another). `leases`: node, holder, epoch: where given, the steps that change something on
     that node ask for it right before.
     """
 
@@ -26,6 +29,7 @@ class SaveRequest:
     survivor_identifiers: str
     mount: str = ""
     whole: bool = False
+    compare: bool = False
     leases: tuple[tuple[str, str, int], ...] = ()
 
     def disk(self, node: str) -> str:

@@ -71,12 +71,14 @@ async def save(remote: Remote, request: SaveRequest, into: Path, watch: Watch) -
     partial.need_room()
     await _stream(remote, request, partial, watch)
     data = await _verify(remote, request, partial, watch)
-    base = await _hash(remote, request, partial, Extents.whole(victim.size) - saved, watch, "checking the rest")
+    rest = Extents.whole(victim.size) - saved
+    base = await _hash(remote, request, partial, rest, watch, "checking the rest")
+    theirs = await _hash(remote, request, partial, rest, watch, "checking the survivor's", request.survivor) if request.compare else ""
     image = await _hash(remote, request, partial, Extents.whole(victim.size), watch, "checking the whole image")
     await nodes.still_down(remote, request)
     manifest = Manifest(
         request.resource, victim, survivor, victim.size, saved, partial.chunk_size, partial.chunks(), data, base, image,
-        began, flushed, time.time(),
+        began, flushed, time.time(), theirs,
     )
     await anyio.to_thread.run_sync(partial.finish, manifest)
     return manifest
@@ -87,7 +89,7 @@ async def _stream(remote: Remote, request: SaveRequest, partial: Partial, watch:
     watch.note(f"{request.resource}: saving {partial.length / 1024**2:.1f} MiB of {request.victim} into {partial.into}")
     told = _bar(watch, f"{request.resource}: saving", partial.length)
     done = partial.length - sum(partial.length_of(number) for number in partial.missing())
-    sum_ = await nodes.keep_list(remote, request, partial.saved)
+    sum_ = await nodes.keep_list(remote, request.victim, partial.saved)
     for run in Extents.of((number, 1) for number in partial.missing()).runs:
         send, receive = anyio.create_memory_object_stream[tuple[int, bytes]](2)
         try:
@@ -137,9 +139,12 @@ async def _verify(remote: Remote, request: SaveRequest, partial: Partial, watch:
     return far
 
 
-async def _hash(remote: Remote, request: SaveRequest, partial: Partial, extents: Extents, watch: Watch, doing: str) -> str:
+async def _hash(
+    remote: Remote, request: SaveRequest, partial: Partial, extents: Extents, watch: Watch, doing: str, node: str = ""
+) -> str:
+    """Of the victim's blocks, or `node`'s."""
     told = _bar(watch, f"{request.resource}: {doing}", extents.bytes_of(partial.size))
-    return await nodes.hash_blocks(remote, request, extents, partial.size, told)
+    return await nodes.hash_blocks(remote, request, node or request.victim, extents, partial.size, told)
 
 
 def _bar(watch: Watch, name: str, total: int) -> nodes.Told:

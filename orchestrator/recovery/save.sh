@@ -236,18 +236,37 @@ keep_list() { # SUM: a list of runs from stdin, named by its sha256
 	mv "$RUN/extents-$1.$$" "$RUN/extents-$1"
 }
 
-view() { # NAME MINOR DISK IDENTIFIERS SUM SECTORS: the listed runs as one read-only device, into $view; it goes with its last reader
-	exec 8>"$RUN/save-$1.lock"
+view() { # NAME MINOR DISK IDENTIFIERS SUM SECTORS: the listed runs of a side that is Down as one read-only device, into $view
+	alone "$1" && down_now "$1" "$2" "$3" "$4" && make_view "$1" "$5" "$6"
+}
+
+lent_view() { # the same arguments: of a side that DRBD has; nobody else can open its disk but through a loop device
+	alone "$1" && no_view "$1" || return
+	connection_now "$1" "$2"
+	same "$1" "$2" "$3" "$4" || return
+	resolve "$3"
+	loop=''
+	if [ $link != Down ]; then loop=$(losetup -f) && losetup -r --direct-io=on "$loop" "$disk" && disk=$loop || return; fi
+	make_view "$1" "$5" "$6"
+	set -- $?
+	[ -z "$loop" ] || losetup -d "$loop" # it goes with the view that stands on it
+	return "$1"
+}
+
+alone() { # NAME: one view at a time; the lock goes with the last process that has it
+	mkdir -p $RUN && exec 8>"$RUN/save-$1.lock" || return
 	flock -w 20 8 || { printf 'another save of %s is running\n' "$1"; return 75; }
-	down_now "$1" "$2" "$3" "$4" || return
+}
+
+make_view() { # NAME SUM SECTORS, on $disk
 	[ -e /sys/module/dm_mod ] || modprobe dm-mod
 	volume=orchestrate-save-$1
 	# Before the runs, 1 MiB of nothing: whatever looks for signatures (udev, LVM) finds none of the victim's there.
 	for head in zero error; do
-		awk -v head=$head -v disk="$disk" -v size="$6" '
+		awk -v head=$head -v disk="$disk" -v size="$3" '
 			BEGIN { print "0 2048 " head; at = 2048 }
 			{ n = $2 * 8; if ($1 * 8 + n > size) n = size - $1 * 8; printf "%.0f %.0f linear %s %.0f\n", at, n, disk, $1 * 8; at += n }
-		' "$RUN/extents-$5" | dmsetup create --readonly --noudevsync "$volume" && break
+		' "$RUN/extents-$2" | dmsetup create --readonly --noudevsync "$volume" && break
 	done
 	number=$(dmsetup info -c --noheadings -o minor "$volume") || return
 	view=/dev/dm-${number# }
@@ -263,8 +282,9 @@ read_view() { # NAME MINOR DISK IDENTIFIERS SUM SECTORS SKIP COUNT: MiB of the v
 	dd if="$view" bs=1048576 skip=$(($7 + 1)) count="$8" iflag=direct 7<&- 8>&-
 }
 
-hash_view() { # NAME MINOR DISK IDENTIFIERS SUM SECTORS: sha256 of all of the view; "at BYTES" while it is read
-	view "$@" >&2 || return
+hash_view() { # VIEW NAME MINOR DISK IDENTIFIERS SUM SECTORS: sha256 of all of a view; "at BYTES" while it is read
+	"$@" >&2 || return
+	shift
 	pipe=$RUN/hash-$1
 	rm -f "$pipe"
 	mkfifo "$pipe" || return
