@@ -74,6 +74,10 @@ def describe(manifest: Manifest) -> Iterator[str]:
     both = manifest.victim.extents & manifest.survivor.extents
     yield f"  both changed   {both.blocks} blocks"
     yield f"  image          sha256 {manifest.image_sha256}"
+    if manifest.survivor_base_sha256:
+        equal = manifest.survivor_base_sha256 == manifest.base_sha256
+        words = "is the same on both" if equal else f"differs: {manifest.survivor.node} wrote elsewhere, too, before it was read"
+        yield f"  all the rest   {words}"
     yield f"  changed files  {'saved by name too' if manifest.files is not None else 'not in here by name'}"
 
 
