@@ -67,6 +67,7 @@ async def save(remote: Remote, request: SaveRequest, into: Path, watch: Watch) -
     partial = await anyio.to_thread.run_sync(Partial.open, into, request, (victim, survivor), saved)
     if partial.done is not None:
         await _verify(remote, request, partial, watch)
+        await nodes.still_down(remote, request)
         return partial.done
     partial.need_room()
     await _stream(remote, request, partial, watch)
