@@ -106,8 +106,8 @@ class Here:
 
     @property
     def request(self) -> SaveRequest:
-        disks = (str(self.folder / node / "disk") for node in (VICTIM, SURVIVOR))
-        return SaveRequest("r0", 1, VICTIM, SURVIVOR, *disks, GI[VICTIM], GI[SURVIVOR])
+        one, other = (str(self.folder / node / "disk") for node in (VICTIM, SURVIVOR))
+        return SaveRequest("r0", 1, VICTIM, SURVIVOR, one, other, GI[VICTIM], GI[SURVIVOR])
 
     def save(self, into: Path, request: SaveRequest | None = None, watch: Silent | None = None) -> Manifest:
         config = Config(ClusterSection("here"), {name: NodeSection(f"127.0.0.{n}") for n, name in enumerate((SURVIVOR, VICTIM), 1)},
