@@ -1,5 +1,5 @@
 """`save` from end to end on this machine, where no DRBD is: real shells, pipes, disks and connections of ours; DRBD's tools and device
-mapper are a few lines of shell each. What those really do is for tests/lab/test_saving.py.
+mapper are a few lines of shell each. What those really do is for tests/lab/test_save.py.
 """
 
 from __future__ import annotations
