@@ -9,7 +9,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Protocol
 
-from orchestrator.recovery.files import Extents, FileReport
+from orchestrator.recovery.extents import Extents
+from orchestrator.recovery.files import FileReport
 from orchestrator.remote import Remote
 
 

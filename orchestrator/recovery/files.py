@@ -8,13 +8,12 @@ A deleted file need not leave a changed block on the side that deleted it; that 
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from enum import Enum
 
 from attrs import field, frozen
 
-Extents = Sequence[tuple[int, int]]
-"""Sorted, disjoint (first, count), in 4 KiB blocks of the DRBD device."""
+from orchestrator.recovery.extents import Extents, Run
 
 
 class Change(Enum):
@@ -31,9 +30,10 @@ class Change(Enum):
 
 @frozen
 class Entry:
-    """A name in a tree. `path` is below the mount point, "" for its root, as os.fsdecode makes it; `kind` as find(1) says it (f, d, l, ...).
+    """A name in a tree. `path`: below the mount point, "" for its root, as os.fsdecode makes it. `kind`: f, d, l, ... of find(1).
 
-    `own`: the block that holds this inode and no other (GFS2), None where several share one. `blocks`: of its contents.
+    `own`: the block that holds this inode and no other (GFS2), None where several share one. `blocks`: of its contents,
+    in 4 KiB blocks of the DRBD device.
     `mtime`, `ctime`: nanoseconds since the epoch. `size`: bytes.
     """
 
@@ -46,7 +46,7 @@ class Entry:
     mode: str = ""
     owner: str = ""
     own: int | None = None
-    blocks: Extents = ()
+    blocks: tuple[Run, ...] = ()
 
     @property
     def could_tell(self) -> bool:
@@ -117,7 +117,7 @@ class Side:
 
     node: str
     tree: Sequence[Entry]
-    dirty: Extents = field(repr=False, default=())
+    dirty: Extents = field(repr=False, default=Extents())
 
 
 @frozen
@@ -219,27 +219,27 @@ def _parent(path: str) -> str:
 
 # -- blocks ------------------------------------------------------------------------------------------------------------
 
-def touches(blocks: Extents, dirty: Extents) -> bool:
-    """Whether any of `blocks` is in `dirty` (sorted)."""
-    return any(True for _ in _shared(blocks, dirty))
+def touches(blocks: Iterable[Run], dirty: Extents) -> bool:
+    """Whether any of `blocks` is in `dirty`."""
+    return any(True for _ in _shared(blocks, dirty.runs))
 
 
 def unowned(trees: Iterable[Sequence[Entry]], dirty: Extents) -> int:
     """How many blocks of `dirty` no file and no folder of these trees owns."""
-    owned: set[int] = set()
+    owned: list[Run] = []
     for tree in trees:
         for entry in tree:
             own = [] if entry.own is None else [(entry.own, 1)]
-            for first, count in _shared([*own, *entry.blocks], dirty):
-                owned.update(range(first, first + count))
-    return sum(count for _, count in dirty) - len(owned)
+            owned += _shared([*own, *entry.blocks], dirty.runs)
+    return dirty.blocks - Extents.of(owned).blocks
 
 
-def _shared(blocks: Iterable[tuple[int, int]], dirty: Extents) -> Iterable[tuple[int, int]]:
+def _shared(blocks: Iterable[Run], dirty: tuple[Run, ...]) -> Iterator[Run]:
+    """Parts of `blocks` that are dirty. A few of tens of thousands of files are: looked up, not merged."""
     for first, count in blocks:
         at = max(bisect_right(dirty, (first, 1 << 62)) - 1, 0)
         while at < len(dirty) and dirty[at][0] < first + count:
-            low, high = max(first, dirty[at][0]), min(first + count, dirty[at][0] + dirty[at][1])
+            low, high = max(first, dirty[at][0]), min(first + count, sum(dirty[at]))
             if low < high:
                 yield low, high - low
             at += 1
