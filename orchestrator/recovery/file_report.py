@@ -1,4 +1,4 @@
-"""Which files differ between the two sides of a split brain, fetched from the nodes; and saving the victim's.
+"""Which files differ between the two sides of a split brain, fetched from the nodes.
 
 Nothing here changes a DRBD device, a disk or a mounted file system. On a node it makes a read-only view of the backing disk
 (loop device, device-mapper devices, mounts below /run; every name begins with `orchestrate-view-RESOURCE`), and takes it down.
@@ -6,11 +6,17 @@ Nothing here changes a DRBD device, a disk or a mounted file system. On a node i
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Protocol
 
-from orchestrator.recovery.extents import Extents
-from orchestrator.recovery.files import FileReport
+import anyio
+from attrs import define
+
+from orchestrator.recovery.dump_md import DumpError, read_dump
+from orchestrator.recovery.extents import BLOCK, Extents
+from orchestrator.recovery.files import FileChange, FileReport, Side, join, unowned
+from orchestrator.recovery.site import Site, Unseen
 from orchestrator.remote import Remote
 
 
@@ -39,9 +45,10 @@ async def report(remote: Remote, request: Request, victim_extents: Extents, surv
 
     Only blocks that really differ count: a journal's replay and a crash mark thousands that nobody changed. What cannot be
     looked into (no file system known, a tree that hangs) is said in `unmapped`, never raised. Raises StepFailedError where
-    a node cannot be reached at all.
+    a node cannot be reached, or a view cannot be taken down.
     """
-    raise NotImplementedError
+    async with sites(remote, request) as (victim, survivor):
+        return await _compared(victim, survivor, victim_extents, survivor_extents, exact=True)
 
 
 async def approximate(remote: Remote, request: Request) -> FileReport:
@@ -50,16 +57,128 @@ async def approximate(remote: Remote, request: Request) -> FileReport:
     The bitmaps are read as they are on disk, which on 8.4 is how they were when the link was lost: files may be missing,
     and `approximate` says so. A tree that hangs is said in `unmapped`. Raises as `report`.
     """
-    raise NotImplementedError
-
-
-async def save_files(remote: Remote, request: Request, found: FileReport, into: Path) -> None:
-    """Every name of `found.to_save()` from the victim's view into `into/files.tar` (gzip), and `into/files.json`: the report and the
-    sha256 of every file, computed on the node and again from what arrived. Raises StepFailedError if they are not the same.
-    """
-    raise NotImplementedError
+    async with sites(remote, request) as (victim, survivor):
+        bitmaps = {}
+        for site in (victim, survivor):
+            bitmaps[site.node] = await _bitmap_on_disk(site)
+        return await _compared(victim, survivor, bitmaps[victim.node], bitmaps[survivor.node], exact=False)
 
 
 async def clear_views(remote: Remote, request: Request) -> None:
-    """Take down what an interrupted run may have left on either node. Before the victim is connected; harmless if there is nothing."""
-    raise NotImplementedError
+    """Take down what an interrupted run may have left on either node. Before the victim is connected; harmless if there is
+    nothing. Raises StepFailedError."""
+    for node in (request.victim, request.survivor):
+        await Site(remote, node, request.resource).close()
+
+
+@asynccontextmanager
+async def sites(remote: Remote, request: Request) -> AsyncIterator[tuple[Site, Site]]:
+    """Both sides opened and walked; closed on the way out, also when cancelled."""
+    both = Site(remote, request.victim, request.resource), Site(remote, request.survivor, request.resource)
+
+    async def opened(site: Site) -> None:
+        await site.open()
+        await site.walk()
+
+    try:
+        async with anyio.create_task_group() as group:
+            for site in both:
+                group.start_soon(opened, site)
+        yield both
+    finally:
+        for site in both:
+            await site.close()
+
+
+async def _bitmap_on_disk(site: Site) -> Extents:
+    """As drbdmeta reads it beside a running DRBD: behind the times on a Primary."""
+    config = site.remote.config
+    peer = 1 - config.names.index(site.node)
+    try:
+        said = await site.ask(("bitmap_on_disk", str(config.resource[site.resource].minor), site.disk), 120)
+        return read_dump(said.decode(errors="replace"), peer).extents
+    except (Unseen, DumpError) as why:
+        site.unmapped.append(f"the bitmap of {site.node} cannot be read: {why}")
+        return Extents()
+
+
+async def _compared(victim: Site, survivor: Site, mine: Extents, theirs: Extents, *, exact: bool) -> FileReport:
+    unmapped: list[str] = []
+    try:
+        contents = await _Contents.read(victim, survivor, mine | theirs)
+        dirty = contents.changed(victim, mine), contents.changed(survivor, theirs)
+    except Unseen as why:
+        unmapped.append(f"the two sides' contents were not compared, so files that nobody changed may be named: {why}")
+        dirty = mine, theirs
+    changes: list[FileChange] = []
+    for volume in sorted(victim.trees.keys() | survivor.trees.keys()):
+        if volume in victim.trees and volume in survivor.trees:
+            sides = Side(victim.node, victim.trees[volume], dirty[0]), Side(survivor.node, survivor.trees[volume], dirty[1])
+            changes += join(volume, *sides, exact=exact)
+        else:
+            seen = victim if volume in victim.trees else survivor
+            unmapped.append(f"{volume or 'the file system'} could be looked into only on {seen.node}")
+    internals = tuple((site.node, unowned(site.trees.values(), blocks)) for site, blocks in zip((victim, survivor), dirty, strict=True))
+    return FileReport(
+        victim.node, survivor.node, tuple(changes), internals, not exact, (*victim.unmapped, *survivor.unmapped, *unmapped))
+
+
+@define
+class _Contents:
+    """What was seen of the contents of blocks. `differ`: the two sides have different ones. `replayed`: of a node that is
+    viewed, those that its journal's replay has put in place: the node wrote them, and no bitmap has them."""
+
+    differ: Extents
+    replayed: dict[str, Extents]
+    unseen: Extents
+
+    @classmethod
+    async def read(cls, victim: Site, survivor: Site, marked: Extents) -> _Contents:
+        """Ask both sides, both at once."""
+        hidden = max(victim.hidden, survivor.hidden) // BLOCK
+        unseen = Extents.of([(0, hidden)])
+        blocks = (marked | _odd(victim, survivor)) - unseen
+        answers: dict[tuple[str, str], list[bytes]] = {}
+
+        async def ask(site: Site) -> None:
+            for part in ("disk", "all") if site.viewed else ("disk",):
+                answers[site.node, part] = await site.digests(part, blocks)
+
+        failed: list[Unseen] = []
+
+        async def one(site: Site) -> None:
+            try:
+                await ask(site)
+            except Unseen as why:
+                failed.append(why)
+
+        async with anyio.create_task_group() as group:
+            for site in (victim, survivor):
+                group.start_soon(one, site)
+        if failed:
+            raise failed[0]
+        now = [answers[site.node, "all" if site.viewed else "disk"] for site in (victim, survivor)]
+        replayed = {site.node: _different(blocks, answers[site.node, "disk"], answers[site.node, "all"])
+                    for site in (victim, survivor) if site.viewed}
+        return cls(_different(blocks, *now), replayed, unseen)
+
+    def changed(self, site: Site, marked: Extents) -> Extents:
+        """What this side has changed: marked or replayed, and not as the other side has it."""
+        return ((marked | self.replayed.get(site.node, Extents())) & self.differ) | (marked & self.unseen)
+
+
+def _odd(victim: Site, survivor: Site) -> Extents:
+    """The inodes' own blocks of names that are not the same on both sides: a change that is only in a journal is in no bitmap."""
+    found = []
+    for volume in victim.trees.keys() & survivor.trees.keys():
+        here, there = ({one.path: one for one in site.trees[volume]} for site in (victim, survivor))
+        for path in here.keys() | there.keys():
+            one, other = here.get(path), there.get(path)
+            if one is None or other is None or not one.looks_like(other):
+                found += [(entry.own, 1) for entry in (one, other) if entry is not None and entry.own is not None]
+    return Extents.of(found)
+
+
+def _different(blocks: Extents, one: list[bytes], other: list[bytes]) -> Extents:
+    numbers = (block for first, count in blocks.runs for block in range(first, first + count))
+    return Extents.of((block, 1) for block, left, right in zip(numbers, one, other, strict=True) if left != right)

@@ -51,6 +51,12 @@ list_mounted() { # MINOR: what of the DRBD device is mounted, as mountinfo and d
 	done </proc/self/mountinfo
 }
 
+bitmap_on_disk() { # MINOR DISK: as it was last written there, beside a running DRBD
+	if [ -r /proc/drbd ]; then read -r _ version _ </proc/drbd; else version=$(modinfo -F version drbd 2>/dev/null); fi
+	case $version in 9*) format=v09 ;; *) format=v08 ;; esac
+	drbdmeta --force "$1" $format "$2" internal dump-md </dev/null
+}
+
 read_head() { # DISK: its first 2 MiB, where LVM keeps what its volumes are made of
 	dd if="$1" bs=1048576 count=2 iflag=direct 2>/dev/null | gzip -1
 }
@@ -115,7 +121,9 @@ view() { # RESOURCE DISK SKIPPED [KEY TABLE]...: every volume of a disk that DRB
 }
 
 view_volume() { # KEY TABLE: says "TYPE WHERE", or "hung" or "failed WORDS"
-	printf '%s\n' "$2" | dmsetup create "$name:$1" >"$room/said" 2>&1 || { ended $GONE; return; }
+	table=$2
+	[ "$2" = whole ] && table="0 $size linear /dev/mapper/$name:all 0"
+	printf '%s\n' "$table" | dmsetup create "$name:$1" >"$room/said" 2>&1 || { ended $GONE; return; }
 	type=$(blkid -p -o value -s TYPE "/dev/mapper/$name:$1")
 	case $type in
 	gfs2) options=ro,lockproto=lock_nolock,locktable=orchestrate:view$1 ;;
@@ -148,7 +156,7 @@ close() { # RESOURCE DISK: take down a view, whole or what was left of one
 		done
 	done
 	losetup -j "$2" -o 4096 2>/dev/null | while IFS=: read -r loop _; do losetup -d "$loop"; done # killed before anything stood on it
-	rm -rf "$room"
+	rm -rf --one-file-system "$room"
 }
 
 # -- what blocks hold --------------------------------------------------------------------------------------------------
