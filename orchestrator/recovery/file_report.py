@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Protocol
 
 import anyio
 from attrs import define
@@ -16,27 +15,8 @@ from attrs import define
 from orchestrator.recovery.dump_md import DumpError, read_dump
 from orchestrator.recovery.extents import BLOCK, Extents
 from orchestrator.recovery.files import FileChange, FileReport, Side, join, unowned
-from orchestrator.recovery.site import Site, Unseen
+from orchestrator.recovery.site import Request, Site, Unseen
 from orchestrator.remote import Remote
-
-
-class Request(Protocol):
-    """What is to be looked into: a resource of the configuration, and which node is which."""
-
-    @property
-    def resource(self) -> str:
-        """As in cluster.toml."""
-        ...
-
-    @property
-    def victim(self) -> str:
-        """The node whose changes are going to be discarded."""
-        ...
-
-    @property
-    def survivor(self) -> str:
-        """The other one."""
-        ...
 
 
 async def report(remote: Remote, request: Request, victim_extents: Extents, survivor_extents: Extents) -> FileReport:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from enum import Enum
+from typing import Any
 
 from attrs import field, frozen
 
@@ -109,6 +110,21 @@ class FileReport:
         """What of the victim's would be lost: every name that is there and is, or may be, the victim's own doing."""
         return tuple(one for one in self.changes if one.on_victim is not None and (
             one.change in (Change.BOTH, Change.DIFFERS) or one.node == self.victim))
+
+
+    def document(self) -> dict[str, Any]:
+        """For JSON. Sizes in bytes, times in nanoseconds since the epoch, internals in blocks of 4 KiB."""
+        changes = [
+            {"volume": one.volume, "path": one.path, "kind": one.kind, "change": one.change.value, "node": one.node or None,
+             "was": one.was or None, "victim": _stat(one.on_victim), "survivor": _stat(one.on_survivor)}
+            for one in self.changes
+        ]
+        return {"victim": self.victim, "survivor": self.survivor, "approximate": self.approximate, "changes": changes,
+                "internals": dict(self.internals), "unmapped": list(self.unmapped)}
+
+
+def _stat(entry: Entry | None) -> dict[str, Any] | None:
+    return None if entry is None else {"size": entry.size, "mtime": entry.mtime, "mode": entry.mode, "owner": entry.owner}
 
 
 @frozen

@@ -102,7 +102,7 @@ over() { # LOOP PART MODE TARGET: a device all over a loop device, which goes wi
 	return "$1"
 }
 
-view() { # RESOURCE DISK SKIPPED [KEY TABLE]...: every volume of a disk that DRBD does not write to, mounted read-only
+view() { # RESOURCE DISK SKIPPED [KEY TABLE FOLDER]...: every volume of a disk that DRBD does not write to, mounted read-only
 	close "$1" "$2" && open_disk "$1" "$2" "$3" || return
 	shift 3
 	dd if=/dev/zero of="$room/cow" bs=1048576 count=0 seek=1024 2>/dev/null || return # takes what a journal's replay writes
@@ -113,14 +113,14 @@ view() { # RESOURCE DISK SKIPPED [KEY TABLE]...: every volume of a disk that DRB
 	made=$?
 	losetup -d "$loop"
 	[ $made = 0 ] || return
-	while [ $# -gt 1 ]; do
+	while [ $# -gt 2 ]; do
 		printf 'volume %s ' "$1"
-		view_volume "$1" "$2"
-		shift 2
+		view_volume "$1" "$2" "$3"
+		shift 3
 	done
 }
 
-view_volume() { # KEY TABLE: says "TYPE WHERE", or "hung" or "failed WORDS"
+view_volume() { # KEY TABLE FOLDER: says "TYPE WHERE", or "hung" or "failed WORDS"
 	table=$2
 	[ "$2" = whole ] && table="0 $size linear /dev/mapper/$name:all 0"
 	printf '%s\n' "$table" | dmsetup create "$name:$1" >"$room/said" 2>&1 || { ended $GONE; return; }
@@ -131,9 +131,9 @@ view_volume() { # KEY TABLE: says "TYPE WHERE", or "hung" or "failed WORDS"
 	ext[234]) options=ro ;;
 	*) printf 'failed there is no file system that is known: %s\n' "${type:-nothing}"; return ;;
 	esac
-	mkdir -p "$room/mnt/$1"
-	detached 60 mount -t "$type" -o "$options" "/dev/mapper/$name:$1" "$room/mnt/$1"
-	ended $? && printf '%s %s\n' "$type" "$room/mnt/$1"
+	mkdir -p "$room/mnt/$3"
+	detached 60 mount -t "$type" -o "$options" "/dev/mapper/$name:$1" "$room/mnt/$3"
+	ended $? && printf '%s %s\n' "$type" "$room/mnt/$3"
 }
 
 below() { # PREFIX: mount points that begin with it
@@ -175,13 +175,27 @@ digest() { # RESOURCE BLOCKS, a device-mapper table on stdin: of each block in i
 }
 
 # -- saving ------------------------------------------------------------------------------------------------------------
-sums() { # WHERE, names on stdin, each ended by a zero byte: the SHA-256 of each, in their order
-	cd "$1" && xargs -0 sha256sum -- | sed 's/^\\//' | cut -c1-64 | gzip -1
+keep_names() { # RESOURCE, names on stdin, each ended by a zero byte: kept for `sums` and `pack`
+	names "$1"
+	cat >"$room/chosen"
 }
 
-pack() { # WHERE, names on stdin, each ended by a zero byte: a compressed tar archive of just these
-	cd "$1" || return
+sums() { # RESOURCE SECONDS, the names of files kept: the SHA-256 of each, in their order
+	names "$1"
+	detached "$2" sums_here
+	ended $? || return
+	gzip -1 <"$room/sums"
+}
+
+sums_here() { # a name with a backslash or a newline has a backslash before its sum
+	cd "$room/mnt" && xargs -0 sha256sum <"$room/chosen" >"$room/sums.all" || return
+	sed 's/^\\//' "$room/sums.all" | cut -c1-64 >"$room/sums"
+}
+
+pack() { # RESOURCE, names kept: a compressed tar archive of just these
+	names "$1"
+	cd "$room/mnt" || return
 	more=''
 	tar --help | grep -q -e --xattrs && more='--acls --xattrs'
-	tar --null --no-recursion --no-unquote --format=posix -S $more -czf - -T -
+	tar --null --no-unquote --no-recursion --format=posix -S $more -czf - -T "$room/chosen"
 }

@@ -10,6 +10,7 @@ import re
 import shlex
 from importlib import resources
 from itertools import chain
+from typing import Protocol
 
 import anyio
 from attrs import Factory, define, frozen
@@ -32,6 +33,25 @@ AT_ONCE = 32768
 
 class Unseen(Exception):  # noqa: N818 - no error: a sentence for `unmapped`
     """Something cannot be looked into; the sentence why."""
+
+
+class Request(Protocol):
+    """What is to be looked into: a resource of the configuration, and which node is which."""
+
+    @property
+    def resource(self) -> str:
+        """As in cluster.toml."""
+        ...
+
+    @property
+    def victim(self) -> str:
+        """The node whose changes are going to be discarded."""
+        ...
+
+    @property
+    def survivor(self) -> str:
+        """The other one."""
+        ...
 
 
 @frozen
@@ -115,7 +135,7 @@ class Site:
         self.viewed, self.hidden = True, 0 if volumes is None else BLOCK
         wanted = [Volume("")] if volumes is None else [one for one in volumes if not one.why]
         self.unmapped += [f"{self.node}: {one.why}" for one in volumes or () if one.why]
-        words = [word for key, one in enumerate(wanted) for word in (str(key), self._table(one))]
+        words = [word for key, one in enumerate(wanted) for word in (str(key), self._table(one), self.folder(one.name))]
         said = await self.ask(("view", self.resource, self.disk, str(self.hidden), *words), 60 + 90 * len(wanted))
         for line in said.decode(errors="replace").splitlines():
             key, kind, where = line.removeprefix("volume ").split(" ", 2)
@@ -129,6 +149,10 @@ class Site:
         """A device-mapper table over the view; "whole" for a file system without LVM."""
         lines = [f"{one.start} {one.count} linear {self.device('all')} {one.first - self.hidden // SECTOR}" for one in volume.segments]
         return "\n".join(lines) or "whole"
+
+    def folder(self, volume: str) -> str:
+        """What a volume's files are below, in a view and in what is saved of it: VG/LV, or the resource's name without LVM."""
+        return volume or self.resource
 
     def device(self, part: str) -> str:
         """`disk`: as it is; `all`: with journals replayed (a view only)."""
