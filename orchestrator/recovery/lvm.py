@@ -110,11 +110,7 @@ def _volume(group: str, name: str, values: dict[str, Any], uuid: str) -> Volume:
 
 def parse(text: str) -> dict[str, Any]:
     """LVM's text: `key = value`, `key { ... }`, lists in brackets, `#` comments. LvmError for anything else."""
-    tokens = _tokens(text)
-    found = _section(tokens)
-    if next(tokens, None) is not None:
-        raise LvmError("a section too many is closed")
-    return found
+    return _section(_tokens(text), "")
 
 
 def _tokens(text: str) -> Iterator[str]:
@@ -129,14 +125,13 @@ def _tokens(text: str) -> Iterator[str]:
             yield word
 
 
-def _section(tokens: Iterator[str]) -> dict[str, Any]:
+def _section(tokens: Iterator[str], end: str) -> dict[str, Any]:
+    """Until `end`: a brace, or "" for that of the text."""
     found: dict[str, Any] = {}
-    for key in tokens:
-        if key == "}":
-            return found
+    while (key := next(tokens, "")) != end:
         sign = next(tokens, "")
         if sign == "{":
-            found[key] = _section(tokens)
+            found[key] = _section(tokens, "}")
         elif sign == "=":
             found[key] = _value(tokens)
         else:
