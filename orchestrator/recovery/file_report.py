@@ -10,13 +10,16 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import anyio
-from attrs import define
+from attrs import frozen
 
 from orchestrator.recovery.dump_md import DumpError, read_dump
 from orchestrator.recovery.extents import BLOCK, Extents
 from orchestrator.recovery.files import FileChange, FileReport, Side, join, unowned
 from orchestrator.recovery.site import Request, Site, Unseen
 from orchestrator.remote import Remote
+
+MANY = 64
+"""Blocks that are compared as one at first."""
 
 
 async def report(remote: Remote, request: Request, victim_extents: Extents, survivor_extents: Extents) -> FileReport:
@@ -103,10 +106,10 @@ async def _compared(victim: Site, survivor: Site, mine: Extents, theirs: Extents
         victim.node, survivor.node, tuple(changes), internals, not exact, (*victim.unmapped, *survivor.unmapped, *unmapped))
 
 
-@define
+@frozen
 class _Contents:
     """What was seen of the contents of blocks. `differ`: the two sides have different ones. `replayed`: of a node that is
-    viewed, those that its journal's replay has put in place: the node wrote them, and no bitmap has them."""
+    viewed, those that its journal's replay has put in place: the node wrote them, and no bitmap has them. `unseen`: not read."""
 
     differ: Extents
     replayed: dict[str, Extents]
@@ -114,37 +117,52 @@ class _Contents:
 
     @classmethod
     async def read(cls, victim: Site, survivor: Site, marked: Extents) -> _Contents:
-        """Ask both sides, both at once."""
-        hidden = max(victim.hidden, survivor.hidden) // BLOCK
-        unseen = Extents.of([(0, hidden)])
-        blocks = (marked | _odd(victim, survivor)) - unseen
-        answers: dict[tuple[str, str], list[bytes]] = {}
-
-        async def ask(site: Site) -> None:
-            for part in ("disk", "all") if site.viewed else ("disk",):
-                answers[site.node, part] = await site.digests(part, blocks)
-
-        failed: list[Unseen] = []
-
-        async def one(site: Site) -> None:
-            try:
-                await ask(site)
-            except Unseen as why:
-                failed.append(why)
-
-        async with anyio.create_task_group() as group:
-            for site in (victim, survivor):
-                group.start_soon(one, site)
-        if failed:
-            raise failed[0]
-        now = [answers[site.node, "all" if site.viewed else "disk"] for site in (victim, survivor)]
-        replayed = {site.node: _different(blocks, answers[site.node, "disk"], answers[site.node, "all"])
-                    for site in (victim, survivor) if site.viewed}
-        return cls(_different(blocks, *now), replayed, unseen)
+        """Ask both sides. Unseen if one cannot say."""
+        unseen = Extents.of([(0, max(victim.hidden, survivor.hidden) // BLOCK)])
+        left, right = ((site, "all" if site.viewed else "disk") for site in (victim, survivor))
+        differ = await _different(left, right, (marked | _odd(victim, survivor)) - unseen)
+        replayed = {site.node: await _different((site, "all"), (site, "disk"), differ) for site in (victim, survivor) if site.viewed}
+        return cls(differ, replayed, unseen)
 
     def changed(self, site: Site, marked: Extents) -> Extents:
         """What this side has changed: marked or replayed, and not as the other side has it."""
         return ((marked | self.replayed.get(site.node, Extents())) & self.differ) | (marked & self.unseen)
+
+
+async def _different(left: tuple[Site, str], right: tuple[Site, str], blocks: Extents) -> Extents:
+    """Which blocks are not the same there and there: first in pieces of many, for most are the same."""
+    for unit in (MANY, 1):
+        blocks = unlike(blocks, unit, *await _both_digests(left, right, blocks, unit))
+    return blocks
+
+
+async def _both_digests(left: tuple[Site, str], right: tuple[Site, str], blocks: Extents, unit: int) -> tuple[list[bytes], list[bytes]]:
+    """Of two nodes at once, of one node one after the other: it lays out one thing at a time."""
+    answers: dict[str, list[bytes]] = {}
+    failed: list[Unseen] = []
+
+    async def ask(key: str, site: Site, part: str) -> None:
+        try:
+            answers[key] = await site.digests(part, blocks, unit)
+        except Unseen as why:
+            failed.append(why)
+
+    if left[0] is right[0]:
+        await ask("left", *left)
+        await ask("right", *right)
+    else:
+        async with anyio.create_task_group() as group:
+            group.start_soon(ask, "left", *left)
+            group.start_soon(ask, "right", *right)
+    if failed:
+        raise failed[0]
+    return answers["left"], answers["right"]
+
+
+def unlike(blocks: Extents, unit: int, one: list[bytes], other: list[bytes]) -> Extents:
+    """Those of `blocks` whose pieces of `unit` blocks have different digests. Pure."""
+    numbers = (block for first, count in blocks.runs for block in range(first, first + count))
+    return Extents.of((block, 1) for at, block in enumerate(numbers) if one[at // unit] != other[at // unit])
 
 
 def _odd(victim: Site, survivor: Site) -> Extents:
@@ -157,8 +175,3 @@ def _odd(victim: Site, survivor: Site) -> Extents:
             if one is None or other is None or not one.looks_like(other):
                 found += [(entry.own, 1) for entry in (one, other) if entry is not None and entry.own is not None]
     return Extents.of(found)
-
-
-def _different(blocks: Extents, one: list[bytes], other: list[bytes]) -> Extents:
-    numbers = (block for first, count in blocks.runs for block in range(first, first + count))
-    return Extents.of((block, 1) for block, left, right in zip(numbers, one, other, strict=True) if left != right)

@@ -124,7 +124,7 @@ view_volume() { # KEY TABLE FOLDER: says "TYPE WHERE", or "hung" or "failed WORD
 	table=$2
 	[ "$2" = whole ] && table="0 $size linear /dev/mapper/$name:all 0"
 	printf '%s\n' "$table" | dmsetup create "$name:$1" >"$room/said" 2>&1 || { ended $GONE; return; }
-	type=$(blkid -p -o value -s TYPE "/dev/mapper/$name:$1")
+	type=$(blkid -p -n gfs2,xfs,ext4,ext3,ext2 -o value -s TYPE "/dev/mapper/$name:$1") # not the metadata of DRBD at the end
 	case $type in
 	gfs2) options=ro,lockproto=lock_nolock,locktable=orchestrate:view$1 ;;
 	xfs) options=ro,nouuid ;;
@@ -160,13 +160,13 @@ close() { # RESOURCE DISK: take down a view, whole or what was left of one
 }
 
 # -- what blocks hold --------------------------------------------------------------------------------------------------
-digest() { # RESOURCE BLOCKS, a device-mapper table on stdin: of each block in its order, half a SHA-256
+digest() { # RESOURCE BLOCKS UNIT, a device-mapper table on stdin: of each UNIT bytes in its order, half a SHA-256
 	names "$1"
 	dmsetup create --readonly "$name:blocks" || return
 	mkdir -p "$room/blocks" && cd "$room/blocks" || return
 	at=0
 	while [ $((at * 256)) -lt "$2" ]; do # 8 MiB at a time, in memory
-		dd if="/dev/mapper/$name:blocks" bs=1048576 skip=$at count=8 iflag=direct 2>/dev/null | split -b 4096 -a 4 -d
+		dd if="/dev/mapper/$name:blocks" bs=1048576 skip=$at count=8 iflag=direct 2>/dev/null | split -b "$3" -a 4 -d
 		sha256sum x* | cut -c1-32
 		rm -f x*
 		at=$((at + 8))

@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 import shlex
 from importlib import resources
-from itertools import chain
 from typing import Protocol
 
 import anyio
@@ -27,6 +26,7 @@ from orchestrator.transport import Exited
 SCRIPT = resources.files(__package__).joinpath("files.sh").read_text()
 WALK = 180
 """Seconds a walk may take before it is said to hang. Measured: 2000 files of a mounted GFS2 in 1.2 s on a small node."""
+PER_BLOCK = BLOCK // SECTOR
 AT_ONCE = 32768
 """Blocks whose digests are asked for in one go: 128 MiB, and as many lines of a device-mapper table at most."""
 
@@ -176,37 +176,39 @@ class Site:
         words = "it hangs" if verdict == b"hung" else verdict.decode(errors="replace").removeprefix("failed ")
         raise Unseen(f"{what} on {self.node} could not be walked: {words}")
 
-    async def digests(self, part: str, blocks: Extents) -> list[bytes]:
-        """Of each block in order what its contents are known by. Unseen if the node cannot say it of every one."""
+    async def digests(self, part: str, blocks: Extents, unit: int) -> list[bytes]:
+        """Of every `unit` blocks, one after the other as they are in `blocks`, what their contents are known by; `unit` divides
+        AT_ONCE. Unseen if the node cannot say it of every one."""
         found: list[bytes] = []
         for runs in _portions(blocks.runs):
             table, at = [], 0
             for first, count in runs:
-                table.append(f"{at} {count * 8} linear {self.device(part)} {first * 8 - self.hidden // SECTOR}\n")
-                at += count * 8
-            said = await self.ask(("digest", self.resource, str(at // 8)), 300, "".join(table).encode())
+                table.append(f"{at} {count * PER_BLOCK} linear {self.device(part)} {first * PER_BLOCK - self.hidden // SECTOR}\n")
+                at += count * PER_BLOCK
+            number = at // PER_BLOCK
+            said = await self.ask(("digest", self.resource, str(number), str(unit * BLOCK)), 300, "".join(table).encode())
             try:
                 lines = unpack(said).splitlines()
             except TreeError as why:
                 raise Unseen(f"{self.node}: {why}") from why
-            if len(lines) != at // 8:
-                raise Unseen(f"{self.node} could read {len(lines)} of {at // 8} blocks")
+            if len(lines) != -(-number // unit):
+                raise Unseen(f"{self.node} could read {len(lines)} of {-(-number // unit)} pieces")
             found += lines
         return found
 
 
 def _portions(runs: tuple[Run, ...]) -> list[list[Run]]:
-    """Runs in portions of AT_ONCE blocks at most."""
-    cut = chain.from_iterable(
-        ((begin, min(AT_ONCE, first + count - begin)) for begin in range(first, first + count, AT_ONCE)) for first, count in runs)
+    """Runs in portions of AT_ONCE blocks, the last one maybe fewer."""
     found: list[list[Run]] = []
     room = 0
-    for run in cut:
-        if not found or room < run[1]:
-            found.append([])
-            room = AT_ONCE
-        found[-1].append(run)
-        room -= run[1]
+    for first, count in runs:
+        while count:
+            if not room:
+                found.append([])
+                room = AT_ONCE
+            taken = min(count, room)
+            found[-1].append((first, taken))
+            first, count, room = first + taken, count - taken, room - taken  # noqa: PLW2901 - what is left of the run
     return found
 
 

@@ -31,14 +31,15 @@ LOCAL = f'devices {{ global_filter = [ "r|^{DISK}$|" ] }}\n'
 GFS2 = f"""
 printf '%s' '{LOCAL}' >/etc/lvm/lvmlocal.conf; modprobe gfs2
 pvcreate -q /dev/drbd1 && vgcreate -q vg-a /dev/drbd1 && lvcreate -q -y -Wn -L 60M -n gap vg-a &&
-lvcreate -q -y -Wn -l 100%FREE -n files vg-a && lvremove -q -y vg-a/gap && lvextend -q -l +5 vg-a/files && mkfs.gfs2 -q -O -p lock_nolock -j 2 -J 8 /dev/vg-a/files
+lvcreate -q -y -Wn -l 100%FREE -n files vg-a && lvremove -q -y vg-a/gap && lvextend -q -l +5 vg-a/files &&
+mkfs.gfs2 -q -O -p lock_nolock -j 2 -J 8 /dev/vg-a/files
 """
 """A volume in two pieces, the second before the first."""
 
 KINDS = {
     "gfs2": (GFS2, f"mkdir -p {M}; vgchange -q -ay vg-a && mount -t gfs2 -o noatime /dev/vg-a/files {M}",
              f"umount {M} && vgchange -q -an vg-a"),
-    "ext4": ("mkfs.ext4 -q -E lazy_itable_init=0 /dev/drbd1", f"mkdir -p {M}; mount -o noatime /dev/drbd1 {M}", f"umount {M}"),
+    "ext4": ("mkfs.ext4 -q -b 4096 -E lazy_itable_init=0 /dev/drbd1", f"mkdir -p {M}; mount -o noatime /dev/drbd1 {M}", f"umount {M}"),
 }
 BEFORE = f"""
 cd {M} && mkdir folder many || exit
