@@ -20,7 +20,10 @@ from orchestrator.errors import ConfigError, RefusedError
 from orchestrator.journal import Journal, newest
 from orchestrator.lease import holder
 from orchestrator.recovery.assessed import as_document, draw_assessment
-from orchestrator.recovery.run import Saving
+from orchestrator.recovery.file_report import approximate
+from orchestrator.recovery.file_table import draw_files
+from orchestrator.recovery.files import FileReport
+from orchestrator.recovery.run import Saving, Sides
 from orchestrator.render import Screen
 from states.assessment import Assessment, assess, consent_for
 from states.consent import NOTHING_CHANGED, Consent
@@ -51,7 +54,7 @@ def recover_splitbrain(
     facts = anyio.run(_look, config)
     found = tuple(assess(goal, facts, name) for name in names)
     if only_plan:
-        return _show(config, found, as_json=as_json)
+        return _show(config, found, anyio.run(_files, config, found), as_json=as_json)
     with opened(obj, config, quiet=quiet) as (journal, screen):
         consents = _consents(goal, facts, found, victim, shown, journal, one=not every)
         if not consents:
@@ -78,16 +81,30 @@ async def _look(config: Config) -> ClusterFacts:
         return await look_at_all(remote)
 
 
-def _show(config: Config, found: tuple[Assessment, ...], *, as_json: bool) -> int:
+async def _files(config: Config, found: tuple[Assessment, ...]) -> dict[str, FileReport]:
+    """Which files differ, as far as that can be seen while both go on. The second node is looked at as the victim: for a list of
+    both sides' changes it does not matter."""
+    reports = {}
+    async with reaching(config, compare=False) as remote:
+        for one in found:
+            if one.split and all(side.changed != 0 for side in one.sides):
+                reports[one.resource] = await approximate(remote, Sides(one.resource, one.sides[1].node, one.sides[0].node))
+    return reports
+
+
+def _show(config: Config, found: tuple[Assessment, ...], files: dict[str, FileReport], *, as_json: bool) -> int:
     """Print, and remember what was shown: a consent is about that. Exit 10 if there is something to recover."""
     with Journal(journal_path(config), wall_clock) as journal:
         for one in found:
             journal.write({"kind": "assessed", "resource": one.resource, "token": one.token, "split": one.split})
     if as_json:
-        click.echo(json.dumps([as_document(one) for one in found], indent=2))
+        lists = {name: report.document() for name, report in files.items()}
+        click.echo(json.dumps([{**as_document(one), "files": lists.get(one.resource)} for one in found], indent=2))
     else:
         for one in found:
             draw_assessment(one, sys.stdout)
+            if one.resource in files:
+                draw_files(files[one.resource], sys.stdout)
     return 10 if any(one.split for one in found) else 0
 
 

@@ -14,8 +14,11 @@ import anyio
 from attrs import frozen
 
 from orchestrator.config import Config
+from orchestrator.recovery.file_report import clear_views, report
+from orchestrator.recovery.manifest import Manifest
 from orchestrator.recovery.request import SaveRequest
 from orchestrator.recovery.save import save
+from orchestrator.recovery.saved_files import LIST, save_files
 from orchestrator.remote import Remote
 from orchestrator.watch import Watch
 from states.consent import NOT_SAVED, Consent
@@ -23,6 +26,15 @@ from states.facts import ClusterFacts
 from states.goal import Step
 from states.identifiers import Identifiers
 from states.vocabulary import Layer
+
+
+@frozen
+class Sides:
+    """A resource, and which node is looked at as which."""
+
+    resource: str
+    victim: str
+    survivor: str
 
 
 @frozen
@@ -44,8 +56,24 @@ class Saving:
         consent = next(one for one in self.consents if one.resource == step.resource)
         into = self.folder / f"{consent.resource}-{consent.victim}-{consent.token}"
         await anyio.Path(self.folder).mkdir(parents=True, exist_ok=True)
-        await save(self.remote, request_of(self.config, facts, consent), into, self.watch)
+        request = request_of(self.config, facts, consent)
+        made = await save(self.remote, request, into, self.watch)
+        await self._files(request, made, into)
+        await clear_views(self.remote, request)  # nothing of ours may stand on the disk when DRBD takes it
         return f"{socket.gethostname()}:{into}"
+
+    async def _files(self, request: SaveRequest, made: Manifest, into: Path) -> None:
+        """The changed files by name, beside the blocks. Where a file system cannot be looked into, the blocks have to do: that is said."""
+        if (into / LIST).exists():
+            return
+        found = await report(self.remote, request, made.victim.extents, made.survivor.extents)
+        for why in found.unmapped:
+            self.watch.note(f"{request.resource}: not looked into: {why}")
+        if not found.to_save():
+            self.watch.note(f"{request.resource}: no file of {request.victim} has to be saved by name")
+            return
+        saved = await save_files(self.remote, request, found, into)
+        self.watch.note(f"{request.resource}: {len(saved.names)} files of {request.victim} saved by name: orchestrate splitbrain extract")
 
 
 def request_of(config: Config, facts: ClusterFacts, consent: Consent) -> SaveRequest:

@@ -143,7 +143,7 @@ def test_killed_at_any_moment_it_goes_on(torn: Cluster, tmp_path: Path, seed: in
     size = int(torn.sh(N1, "cat /sys/class/block/drbd1/size")) * 512
     kept, lost = (image_of(torn, node, size) for node in (SURVIVOR, VICTIM))
     token = shown(torn)
-    archives = ("--archive", str(tmp_path / "archives"), timeout=LONG)
+    archives = ("--archive", str(tmp_path / "archives"))
     process = torn.start("recover-splitbrain", "r0", "--victim", VICTIM, "--shown", token, *archives)
     lines = random.Random(seed).randint(1, 14)
     assert process.stderr is not None
