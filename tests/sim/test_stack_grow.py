@@ -12,6 +12,7 @@ from fixtures.sim.stack.contents import FileSystem, content_of, token_of
 from fixtures.sim.stack.stage import Scene, play, stack_config
 from fixtures.sim.stack.volumes import HEAD
 from orchestrator.config import Config
+from states import stack_rules
 
 MIB = 2**20
 CELL = 64 * 1024
@@ -102,3 +103,22 @@ def test_a_file_system_made_for_one_node_gets_a_journal_for_the_other(seed: int)
         assert (await scene.up()).sent == ()
 
     assert not play(seed, act).unknown()
+
+
+def test_without_the_guards_a_node_writes_past_the_end_and_withdraws(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both of them taken away: the wait in the decision, and the rule that is asked again before the step is sent."""
+    monkeypatch.setattr("states.stack._Way._ready_everywhere", lambda *_: True)
+    monkeypatch.setattr(stack_rules, "LAYER_RULES", tuple(rule for rule in stack_rules.LAYER_RULES if rule.name != "all-see-the-size"))
+    withdrawn: list[bool] = []
+
+    async def act(scene: Scene) -> None:
+        await scene.brought_up()
+        for index in (0, 1):
+            scene.stack.spawn(scene.writer, index, index, 0.1)
+        asks(scene, "200M")
+        await scene.up()
+        withdrawn.append(any(mount.withdrawn for each in scene.stack.volumes.mounts for mount in each.values()))
+
+    for seed in range(8):
+        play(seed, act, wanting("100M"), cell_kib=CELL)
+    assert any(withdrawn)
