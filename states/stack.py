@@ -25,6 +25,10 @@ def decide_stack(goal: Goal, facts: ClusterFacts, ledger: Ledger) -> Decision:
     stack = goal.stack
     if stack is None:
         return Reached()
+    strange = next((node for node in facts.nodes if node.name in stack.voters and node.hostname not in ("", node.name)), None)
+    if strange is not None:
+        return Refused("right-node", f"anything on {strange.name}", f"its address leads to a machine that calls itself {strange.hostname}",
+                       "mend `address` in cluster.toml; the node's name there is what `uname -n` says")
     if goal.direction is Direction.UP:
         return _Way(goal, facts, ledger, stack).up()
     return _Way(goal, facts, ledger, stack).down()

@@ -161,6 +161,14 @@ def test_without_it_the_others_are_brought_up_all_the_same(config: Config) -> No
     assert "the others have what was wanted" in str(answer)
 
 
+def test_its_address_has_to_lead_to_it(config: Config) -> None:
+    seen = three(config)
+    answer = decide(config.goal(Direction.UP), seen.replace(evolve(seen.node(THIRD), hostname="printer")), Ledger())
+    assert isinstance(answer, Refused)
+    assert answer.rule == "right-node"
+    assert "calls itself printer" in str(answer)
+
+
 def test_it_may_be_known_to_be_off(config: Config) -> None:
     goal = config.goal(Direction.UP, degraded=True)
     assert isinstance(decide(goal, gone(three(config), THIRD, known=True), Ledger()), Reached)
