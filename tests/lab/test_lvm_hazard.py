@@ -32,6 +32,8 @@ printf 'held by: '; {HOLDERS}
 """
 WRITE_BEHIND = f"yes written behind | dd of={DEVICE} bs=64k count=4 seek=1024 conv=notrunc iflag=fullblock oflag=direct 2>&1"
 MOUNT_BEHIND = f"mount -t gfs2 -o lockproto=lock_nolock {DEVICE} /mnt && echo precious >/mnt/only-here && sync -f /mnt"
+UNHURRIED = {"token = 5000": "token = 15000", "ping_timeout = 30": "ping_timeout = 100"}
+"""Nobody is to be fenced in here, and twelve tasks to a processor were seen to be enough for that with the lab's own times."""
 KEPT = 7
 """Seed of a file that was put while all was well."""
 
@@ -70,7 +72,7 @@ def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StackCluster]:
     """Two nodes, blank at first."""
     folder: Path = tmp_path_factory.mktemp("lvm")
     with booted(folder / "lab", SPEC) as lab:
-        yield StackCluster(lab, folder)
+        yield StackCluster(lab, folder, changes=UNHURRIED)
 
 
 @pytest.fixture
