@@ -266,13 +266,16 @@ class Screen:
         rate = f"{progress.rate / 1024:.0f} MiB/s" if progress.rate else "- MiB/s"
         eta = f"ETA {progress.eta:.0f} s" if progress.eta is not None else "ETA ?"
         words = f"{progress.percent:.0f} %, {size_words(progress.left)} left, {rate}, {eta}"
+        what = resource if ": " in resource else f"{resource}: copying"  # "r0: saving" says itself what is going on
         if self._bars is not None:
             if resource not in self._tasks:
-                self._tasks[resource] = self._bars.add_task(f"{resource}: copying", total=100, words="")
+                self._tasks[resource] = self._bars.add_task(what, total=100, words="")
             self._bars.update(self._tasks[resource], completed=progress.percent, words=words)
+            if what == resource and not progress.left:
+                self._bars.remove_task(self._tasks.pop(resource))
         elif int(progress.percent) // 10 != self._told.get(resource, -1):
             self._told[resource] = int(progress.percent) // 10
-            self._say(f"{resource}: copying: {words}")
+            self._say(f"{what}: {words}")
 
     def note(self, text: str) -> None:
         """See Watch."""

@@ -22,7 +22,7 @@ class Watch(Protocol):
         """A machine (a resource, or "LAYER on NODE") moved; `surprise`: its table has no such row."""
 
     def progress(self, resource: str, progress: Progress) -> None:
-        """A resync got on (or did not)."""
+        """A resync got on (or did not); or what `resource` says, such as "r0: saving"."""
 
     def note(self, text: str) -> None:
         """Something worth a line."""
