@@ -14,6 +14,7 @@ import anyio
 from attrs import frozen
 
 from orchestrator.config import Config
+from orchestrator.recovery.archive import Archive
 from orchestrator.recovery.file_report import clear_views, report
 from orchestrator.recovery.manifest import Manifest
 from orchestrator.recovery.request import SaveRequest
@@ -73,6 +74,8 @@ class Saving:
             self.watch.note(f"{request.resource}: no file of {request.victim} has to be saved by name")
             return
         saved = await save_files(self.remote, request, found, into)
+        named = {"list": LIST, "tar": saved.tar.name, "count": len(saved.names)}
+        await anyio.to_thread.run_sync(Archive.open(into).with_files, named)
         self.watch.note(f"{request.resource}: {len(saved.names)} files of {request.victim} saved by name: orchestrate splitbrain extract")
 
 
