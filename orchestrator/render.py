@@ -17,7 +17,7 @@ from rich.text import Text
 from orchestrator.config import Config
 from orchestrator.journal import Intent, Record
 from states.diagnosis import Cause, Diagnosis, diagnose
-from states.facts import ClusterFacts, NodeFacts
+from states.facts import ClusterFacts, FencingFact, NodeFacts
 from states.finding import Finding, Weight
 from states.goal import Ledger, Step
 from states.pair import Pair
@@ -83,6 +83,9 @@ def draw_status(config: Config, facts: ClusterFacts, stream: TextIO, *, why: boo
     if stack is not None:
         _draw_stack(stack, facts, out)
         out.print(_fencing_words(config, facts))
+        for node in facts.nodes:
+            for fencing in node.fencing:
+                out.print(_waits_for_fencing(node, fencing), style="bold red")
     for node in facts.nodes:
         _draw_node(node, out)
 
@@ -124,13 +127,26 @@ def _fencing_words(config: Config, facts: ClusterFacts) -> Text:
     return Text(words, "" if config.fencing == "agent" else "bold yellow")
 
 
+def _waits_for_fencing(node: NodeFacts, fencing: FencingFact) -> str:
+    why = fencing.said or "switch it off"
+    return (f"{node.name} waits until {fencing.victim} is off, {_since(node, fencing.since)}: {why}; "
+            f"you have seen that it has no power? `orchestrate fence-ack {fencing.victim}`")
+
+
+def _since(node: NodeFacts, uptime: float) -> str:
+    """A moment of a node's own clock, as people here count."""
+    seconds = max(0.0, node.ended - uptime)
+    return f"since {dt.datetime.now(dt.UTC) - dt.timedelta(seconds=seconds):%H:%M:%S} UTC ({seconds:.0f} s)"
+
+
 def _draw_node(node: NodeFacts, out: Console) -> None:
     if not node.reachable:
         out.print(f"{node.name}: not seen: {node.why}", style="bold red")
         return
     for fact in node.layers:
         if fact.state is not Layer.UP:
-            out.print(f"{node.name}: {fact.name} is {fact.state.value}: {fact.detail}", style="yellow")
+            when = "" if fact.since is None else f" {_since(node, fact.since)}"
+            out.print(f"{node.name}: {fact.name} is {fact.state.value}{when}: {fact.detail}", style="yellow")
     for claim in node.claims:
         if claim.code is None:
             what = "is still running" if claim.running else "has no outcome"

@@ -113,11 +113,15 @@ class Side:
 
 @frozen
 class LayerFact:
-    """One layer of the stack on one node, with what was seen in words (or a diff, for a file that differs)."""
+    """One layer of the stack on one node, with what was seen in words (or a diff, for a file that differs).
+
+    `since`: the node's uptime in seconds when it began to hang; None where it does not, or nobody on the node knows.
+    """
 
     name: str
     state: Layer
     detail: str = ""
+    since: float | None = None
 
 
 @frozen
@@ -129,6 +133,18 @@ class ClaimFact:
     resource: str
     code: int | None
     running: bool
+
+
+@frozen
+class FencingFact:
+    """A node that has to be off before this one goes on. `since`: this node's uptime when that was first asked for, seconds.
+
+    `said`: why it is not off yet, in the fence agent's words; "" where no agent has failed.
+    """
+
+    victim: str
+    since: float
+    said: str = ""
 
 
 @frozen
@@ -152,6 +168,7 @@ class NodeFacts:
     fresh: bool = True
     off: tuple[str, ...] = ()  # nodes this one knows to be off: its fence agent, or a human, said so, and they were not seen since
     recoveries: tuple[Record, ...] = ()  # what it has on disk of recoveries from split brain
+    fencing: tuple[FencingFact, ...] = ()
 
     @property
     def reachable(self) -> bool:

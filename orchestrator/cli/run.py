@@ -22,6 +22,7 @@ from orchestrator.lease import holder
 from orchestrator.render import Screen, draw_status
 from states.facts import ClusterFacts
 from states.goal import Direction, Goal, Kind, Ledger, Reached, Refused
+from states.undone import undone
 
 
 @click.command()
@@ -111,7 +112,12 @@ async def _run(config: Config, goal: Goal, journal: Journal, screen: Screen) -> 
     with screen:
         async with reaching(config) as remote:
             engine = Engine(remote, journal, goal, name, run_id, screen, ledger)
-            reached = await engine.run()
+            try:
+                reached = await engine.run()
+            except RefusedError as error:
+                if error.refused.kind is not Kind.RULE and goal.direction is Direction.UP:
+                    screen.note(f"left undone: {'; '.join(undone(goal, engine.facts))}")
+                raise
             return reached, engine.facts, len(engine.ledger.sent)
 
 

@@ -12,10 +12,11 @@ import click
 from orchestrator.cli.common import look_at_all, reaching, read_config
 from orchestrator.config import Config
 from states.diagnosis import diagnose
-from states.facts import ClusterFacts
+from states.facts import ClusterFacts, NodeFacts
 from states.goal import Ledger
 from states.pair import Pair
 from states.resource import classify
+from states.vocabulary import Layer
 
 
 @click.command()
@@ -40,11 +41,18 @@ async def _look(config: Config) -> ClusterFacts:
         return await look_at_all(remote)
 
 
+def _age(node: NodeFacts, since: float | None) -> float | None:
+    return None if since is None else round(max(0.0, node.ended - since), 1)
+
+
 def as_document(config: Config, facts: ClusterFacts) -> dict[str, object]:
-    """The same for scripts. Sizes and out-of-sync in KiB."""
+    """The same for scripts. Sizes and out-of-sync in KiB, `seconds` since something began to hang or to wait; None: not known."""
     nodes = {
         node.name: {"state": node.state.value, "why": node.why or None, "drbd": node.version or None, "boot_id": node.boot_id,
-                    "layers": {fact.name: fact.state.value for fact in node.layers}}
+                    "layers": {fact.name: fact.state.value for fact in node.layers},
+                    "hung": {fact.name: {"why": fact.detail, "seconds": _age(node, fact.since)}
+                             for fact in node.layers if fact.state is Layer.HUNG},
+                    "fencing": [{"node": one.victim, "seconds": _age(node, one.since), "said": one.said} for one in node.fencing]}
         for node in facts.nodes
     }
     resources: dict[str, object] = {}

@@ -22,7 +22,7 @@ from orchestrator.probes.sections import Sections, seconds
 from orchestrator.probes.stack import ExpectedStack, read_stack
 from states.consent import Record
 from states.evolve import evolve
-from states.facts import ClaimFact, Generation, LayerFact, NodeFacts, Settings, Side
+from states.facts import ClaimFact, FencingFact, Generation, LayerFact, NodeFacts, Settings, Side
 from states.identifiers import Identifiers
 from states.settings import AGREED
 from states.vocabulary import Contents, Layer, Metadata, Node
@@ -65,6 +65,7 @@ def read_sections(
         sections.ended, _generation(version), version, layers,
         tuple((one.resource, _side(name, sections, one)) for one in expected), _claims(sections.get("claims") or ""),
         off=tuple((sections.get("off") or "").split()), recoveries=_recoveries(sections.get("recovery") or ""),
+        fencing=fencing(sections.get("fencing") or ""),
     )
 
 
@@ -100,6 +101,13 @@ def _recoveries(text: str) -> tuple[Record, ...]:
         except ValueError:
             continue
     return tuple(found)
+
+
+def fencing(text: str) -> tuple[FencingFact, ...]:
+    """Lines `VICTIM HUNDREDTHS [WORDS]`, as orchestrate-fence keeps them."""
+    words = (line.split(maxsplit=2) for line in text.splitlines())
+    return tuple(FencingFact(one[0], int(one[1]) / 100, one[2] if len(one) > 2 else "")
+                 for one in words if len(one) > 1 and one[1].isdecimal())
 
 
 # -- layers ------------------------------------------------------------------------------------------------------------

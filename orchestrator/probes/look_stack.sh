@@ -27,6 +27,13 @@ look_stack() { # SERVICES...: what runs, and what the cluster says of itself
 			esac
 		done </etc/orchestrate/fence/nodes
 	done
+	say fencing
+	for file in /run/orchestrate/asked.*; do # a node that has to be off before this one goes on, since when, and why it is not
+		[ -r "$file" ] && read -r since _ <"$file" || continue
+		line='' name=${file##*/asked.}
+		[ -r "/run/orchestrate/failed.$name" ] && read -r line <"/run/orchestrate/failed.$name"
+		printf '%s %s %s\n' "$name" "$since" "$line"
+	done
 	say kernel-locks
 	for try in 1 2 3 4 5; do # whoever joins or leaves a lockspace stops it on all nodes for a moment: that is not how it is
 		spaces
@@ -34,12 +41,16 @@ look_stack() { # SERVICES...: what runs, and what the cluster says of itself
 		sleep 0.2
 	done
 	printf '%s' "$spaces"
+	withdrawn=no
 	for table in /sys/fs/gfs2/*; do
 		[ -r "$table/withdraw" ] || continue
-		read -r line <"$table/withdraw" && [ "$line" != 0 ] && printf 'withdrawn %s\n' "${table##*/}"
+		read -r line <"$table/withdraw" && [ "$line" != 0 ] && withdrawn=yes && printf 'withdrawn %s\n' "${table##*/}"
 		read -r line <"$table/lock_module/block" && [ "$line" != 0 ] && printf 'blocked %s\n' "${table##*/}"
 	done
 	if [ $stopped = yes ]; then say lockspaces; timeout -k 1 2 dlm_tool ls 2>&1; fi # its words say what it waits for
+	case $stopped$withdrawn${members:-gone} in
+	*yes*gone|noyes*) say hung; dmesg | grep -E 'dlm user daemon left|about to withdraw' ;; # since when; the rest dlm_tool knows
+	esac
 	say authkey
 	if [ -r /etc/corosync/authkey ]; then base64 -w 0 /etc/corosync/authkey; printf '\n'; fi
 }

@@ -59,8 +59,20 @@ def read_stack(sections: Sections, expected: ExpectedStack) -> tuple[LayerFact, 
             state, detail = volume_layer(kind, sections, one)
         else:
             state, detail = READERS[kind](sections, expected)
-        found.append(LayerFact(name, state, detail))
+        found.append(LayerFact(name, state, detail, hung_since(sections) if state is HUNG else None))
     return tuple(found)
+
+
+def hung_since(sections: Sections) -> float | None:
+    """The node's uptime (s) when its locks stopped: when the lock manager lost a node it has not seen fenced, or the kernel its
+    lock manager, or GFS2 withdrew itself."""
+    status = sections.get("dlm") or ""
+    now = re.search(r"^daemon now (\d+)", status, re.MULTILINE)
+    lost = [int(at) - int(fail) for fail, at in re.findall(r"^fence .* fail (\d+) .* now (\d+)", status, re.MULTILINE)]
+    if now is not None and lost:
+        return float(int(now[1]) - max(lost))
+    stamps = re.findall(r"^\[ *([\d.]+)\]", sections.get("hung") or "", re.MULTILINE)
+    return float(stamps[-1]) if stamps else None
 
 
 # -- the cluster's own layers ------------------------------------------------------------------------------------------
@@ -84,9 +96,11 @@ def _files(sections: Sections, expected: ExpectedStack) -> Fact:
         text = sections.get(f"at {file.path}")
         if text is None:
             return UNKNOWN, "not seen"
-        if of_the_package(file.path, text) or (file.ours and text.strip() != file.text.strip()):
+        if text.strip() == file.text.strip():
+            continue
+        if file.ours or of_the_package(file.path, text):
             absent.append(file.path)
-        elif text.strip() != file.text.strip():
+        else:
             differ.append(f"{file.path}: {'it differs' if file.secret else difference(text, file.text)}")
     if differ:
         return FAILED, "; ".join(differ)

@@ -25,6 +25,17 @@ of_node() { # FIELD VALUE: the line of that node, into its variables
 
 told() { echo "orchestrate-fence: $*" >/dev/kmsg; }
 
+asks() { # WHO waits until this node is off: told once, and kept for `orchestrate status`, with the time of the first
+	uptime_now
+	first=$uptime others=
+	if [ -r "$RUN/asked.$name" ]; then read -r first others <"$RUN/asked.$name"; else rm -f "$RUN/failed.$name"; fi
+	case " $others " in *" $1 "*) return ;; esac # dlm asks every second
+	echo "$first $others $1" >"$RUN/asked.$name.new" && mv "$RUN/asked.$name.new" "$RUN/asked.$name"
+	told "$1 asks to fence $name"
+}
+
+nobody_asks() { rm -f "$RUN/asked.$name" "$RUN/failed.$name"; }
+
 off_since() { # STAMP: was it seen off after that moment
 	[ -r "$RUN/off.$name" ] && read -r at <"$RUN/off.$name" && [ "$at" -ge "$1" ]
 }
@@ -40,10 +51,22 @@ agent_says() { # ACTION
 	{ cat "$HOME_OF/$name"; printf 'action=%s\n' "$1"; } | timeout -k 5 "$limit" "$agent" >"$RUN/agent.$name" 2>&1
 }
 
+stamp() { uptime_now; echo "$uptime" >"$RUN/off.$name.new" && mv "$RUN/off.$name.new" "$RUN/off.$name"; }
+
 is_off() { # keep it for those who ask later, and let the lock manager go on
-	uptime_now
-	echo "$uptime" >"$RUN/off.$name.new" && mv "$RUN/off.$name.new" "$RUN/off.$name" || return
+	stamp || return
+	nobody_asks
 	told "$name is off ($1)"
+}
+
+noticed() { # what the lock manager is told before it has lost the node it asks again: wait until it has (token and 1.2 times token)
+	tries=40
+	while [ $tries -gt 0 ]; do
+		case $(timeout 5 dlm_tool status 2>/dev/null) in *"node $id M "*) ;; *) break ;; esac
+		tries=$((tries - 1))
+		sleep 0.5
+	done
+	stamp
 }
 
 release_locks() { # what waits for this node's fencing waits no more; nothing waits: it says so, and that is no matter
@@ -61,8 +84,15 @@ shoot() { # STAMP: the other path may be at it: who comes second takes over what
 
 shoot_once() { # STAMP
 	off_since "$1" && return 0
-	agent_says "$action" || { told "$name: $agent $action failed: $(tail -n 1 "$RUN/agent.$name")"; return 1; }
+	agent_says "$action" || { failed $?; return 1; }
 	is_off "$agent $action"
+}
+
+failed() { # CODE of the agent
+	words=$(tail -n 1 "$RUN/agent.$name")
+	case $1 in 124|137) words="no answer within $limit s; ${words:-it said nothing}" ;; esac
+	echo "$agent $action failed: ${words:-exit $1}" >"$RUN/failed.$name"
+	told "$name: $agent $action failed: ${words:-exit $1}"
 }
 
 lost_for_good() { # DRBD alone lost its peer for a moment, and the cluster never did: then nobody is shot, and DRBD goes on by itself
@@ -88,19 +118,37 @@ fence() { # STAMP: by the rule
 	shoot "$1"
 }
 
+said_off() { # STAMP SECONDS: a human's word is heard at once; tools and agents are asked again only then, for the node has better to do
+	tries=$(($2 * 2))
+	until off_since "$1"; do
+		[ $tries -gt 0 ] || return
+		tries=$((tries - 1))
+		sleep 0.5
+	done
+}
+
+try() { # STAMP: beside the caller, who need not wait for an agent without an answer when a human has said it
+	fence "$1"
+	rm -f "$RUN/trying.$$"
+}
+
 for_drbd() {
 	of_node name "${DRBD_PEER:-${DRBD_PEERS%% *}}" || exit 1
-	told "DRBD ${DRBD_RESOURCE:-?} asks to fence $name"
 	# promoted alone by orchestrate, which knows that the peer is off and was not seen since
 	[ -r "$RUN/promoting" ] && read -r pid <"$RUN/promoting" && [ -d "/proc/$pid" ] && [ -r "$RUN/off.$name" ] && exit 7
+	asks "DRBD ${DRBD_RESOURCE:-?}"
 	uptime_now
 	since=$uptime
 	[ "$method" = manual ] || sleep "$delay"
 	delay=0 # it is waited once
 	while lost_for_good; do
-		outvoted "$since" || { fence "$since" && exit 7; }
-		sleep 0.3
+		if outvoted "$since"; then said_off "$since" 1 && exit 7; continue; fi
+		: >"$RUN/trying.$$"
+		try "$since" &
+		while [ -e "$RUN/trying.$$" ]; do off_since "$since" && exit 7; sleep 0.3; done
+		said_off "$since" 3 && exit 7
 	done
+	nobody_asks
 	told "DRBD ${DRBD_RESOURCE:-?} has $name again: nobody is shot"
 	exit 1 # the kernel asks no more: it is connected
 }
@@ -112,22 +160,22 @@ case ${1:-} in
 	of_node name "$2" || exit 1
 	[ "$method" = agent ] || { echo "$2 has no fence agent: switch it off by hand, then: orchestrate fence-ack $2" >&2; exit 1; }
 	shoot "$uptime" || { cat "$RUN/agent.$2" >&2; exit 1; }
-	release_locks
+	noticed && release_locks
 	;;
 --status)
 	of_node name "$2" || exit 1
 	[ "$method" = agent ] || exit 0
 	agent_says status || grep -q "^Status: OFF" "$RUN/agent.$2" || { cat "$RUN/agent.$2" >&2; exit 1; } # 2: it is off
 	;;
---ack) of_node name "$2" && is_off "a human says so" && release_locks ;;
+--ack) of_node name "$2" && is_off "a human says so" && noticed && release_locks ;;
 *)
 	wanted=
 	while IFS='=' read -r key value; do [ "$key" = node ] && wanted=$value; done
 	of_node id "$wanted" || exit 1
-	told "dlm asks to fence $name"
-	[ -z "$votes" ] || exit 0 # it has nothing that it could write to
-	[ "$method" = agent ] || exit 1 # dlm_tool fence_ack tells dlm itself
-	off_since_it_joined && { told "$name has been off since it was a member"; exit 0; }
+	[ -z "$votes" ] || { told "dlm asks to fence $name"; exit 0; } # it has nothing that it could write to
+	asks dlm
+	[ "$method" = agent ] || { said_off "$uptime" 10; exit; } # and asks again; a human's word it hears itself: dlm_tool fence_ack
+	off_since_it_joined && { nobody_asks; told "$name has been off since it was a member"; exit 0; }
 	fence "$uptime"
 	;;
 esac

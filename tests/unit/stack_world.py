@@ -82,6 +82,8 @@ class World:
         self.tool("sleep", "exit 0")  # nothing changes here by waiting
         for name in ("corosync", "dlm_controld", "lvmlockd", "vgs", "mkfs.gfs2", "smbd", "ctdbd", "fence_ipmilan"):
             self.tool(name, "exit 1")
+        log = self.write("/captured/dmesg", self.text("dmesg"))
+        self.tool("dmesg", f"cat {shlex.quote(str(log))}")
 
     def _captured(self, name: str, option: str, probe: str) -> None:
         body = self.text(probe).split("\n", 1)[1]

@@ -10,12 +10,13 @@ import pytest
 from attrs import evolve
 
 from orchestrator.config import Config
-from orchestrator.probes.look import read_look
+from orchestrator.probes.look import fencing, read_look
 from orchestrator.probes.sections import Sections
 from orchestrator.probes.stack import ExpectedStack, read_stack
 from orchestrator.stack.steps import expected_stack
+from states.facts import FencingFact
 from states.vocabulary import Layer
-from tests.unit.stack_cluster import CTDB, ONE, OTHER, SIZED, loaded
+from tests.unit.stack_cluster import CTDB, ONE, OTHER, PLAIN, SIZED, loaded
 from tests.unit.stack_world import World
 
 L = Layer
@@ -113,6 +114,38 @@ def test_locks_that_stop_for_a_moment_while_a_node_joins_are_looked_at_again(tmp
 ])
 def test_it_says_why(tmp_path: Path, config: Config, case: str, node: str, layer: str, words: str) -> None:
     assert words in seen(tmp_path, config, case, node)[1][layer][1]
+
+
+@pytest.mark.parametrize(("case", "log", "since"), [
+    ("fencing",         "",                                                     599.0),  # daemon now 622, lost 23 s before
+    ("healed-unfenced", "",                                                     599.0),
+    ("victim",          "[  640.120000] dlm: dlm user daemon left 3 lockspaces", 640.12),
+    ("victim",          "",                                                     None),   # the kernel log has forgotten it
+    ("up",              "",                                                     None),
+])
+def test_what_hangs_says_since_when(tmp_path: Path, config: Config, case: str, log: str, since: float | None) -> None:
+    world, _ = seen(tmp_path, config, case)
+    world.tool("dmesg", f"echo '{log}'")
+    hung = {fact.name: fact.since for fact in read_stack(world.sections(expected(config)), expected(config)) if fact.state is L.HUNG}
+    assert hung == (dict.fromkeys(("dlm", "lockspace opt", "mount opt"), since) if case != "up" else {})
+
+
+def test_who_waits_until_another_node_is_off_says_since_when_and_why(tmp_path: Path, config: Config) -> None:
+    world, _ = seen(tmp_path, config, "fencing")
+    world.write(f"/run/orchestrate/asked.{OTHER}", "60012  DRBD r0 dlm\n")
+    world.write("/run/orchestrate/asked.another", "70001 dlm\n")
+    world.write(f"/run/orchestrate/failed.{OTHER}", "fence_ipmilan off failed: no answer within 20 s; it said nothing\n")
+    assert fencing(world.sections(expected(config)).get("fencing") or "") == (
+        FencingFact("another", 700.01), FencingFact(OTHER, 600.12, "fence_ipmilan off failed: no answer within 20 s; it said nothing"))
+
+
+def test_an_empty_file_that_is_to_be_empty_is_as_it_should_be(tmp_path: Path) -> None:
+    """What a node whose fence is a human has in its fence file: no option at all. It was taken for one nobody had written."""
+    config = loaded(tmp_path, PLAIN + "".join(f'[node.{name}.fence]\nmethod = "manual"\n' for name in (ONE, OTHER)))
+    stack = expected(config)
+    assert "" in [file.text for file in stack.files if file.path.endswith(ONE)]
+    _, found = seen(tmp_path, config, "up")
+    assert found["files"] == (L.UP, "as cluster.toml says")
 
 
 def test_a_volume_under_another_table_is_not_ours(tmp_path: Path, config: Config) -> None:
