@@ -50,13 +50,15 @@ help: ## this list
 demo: $(INSTALLED) ## two real kernels, blank disks, and `orchestrate up` on them (kept in ./lab)
 	$(PY) -m orchestrator demo
 
-test: check $(TOOLS) ## check, then every test, the lab's real kernels included (told at the end: they run beside the others)
-	$(PYTEST) -m lab >.venv/lab.txt 2>&1 & lab=$$!
-	trap 'kill $$lab' INT TERM
+test: check $(TOOLS) ## check, then every test, the lab's real kernels included (told at the end: both labs run beside the others)
+	$(PYTEST) -m full >.venv/full.txt 2>&1 & full=$$!
+	$(PYTEST) -m 'lab and not full' >.venv/lab.txt 2>&1 & lab=$$!
+	trap 'kill $$lab $$full' INT TERM
 	code=0
 	$(PYTEST) -m 'not lab' || code=$$?
 	wait $$lab || code=$$?
-	cat .venv/lab.txt
+	wait $$full || code=$$?
+	cat .venv/lab.txt .venv/full.txt
 	exit $$code
 
 check: $(INSTALLED) ## ruff, mypy --strict, and which room may import which

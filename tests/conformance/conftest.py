@@ -11,7 +11,7 @@ from fixtures.conformance.lab_stage import LabStage
 from fixtures.lab import Lab, LabError, LabSpec
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def lab_stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LabStage]:
     """Two booted nodes with a data disk of 32 MiB each."""
     lab = Lab(tmp_path_factory.mktemp("conformance") / "lab")

@@ -99,7 +99,6 @@ class StackCluster(Cluster):
 
     def power_cut(self) -> None:
         """Both nodes lose power in the same moment, and have it again."""
-        self.both("sync")
         for node in (N1, N2):
             self.lab.power_off(node)
         self.power_on()

@@ -51,9 +51,9 @@ class Writer:
     thread: threading.Thread | None = None
 
     @classmethod
-    def start(cls, nodes: StackCluster, node: str) -> Self:
+    def start(cls, nodes: StackCluster, node: str, script: str = WRITER) -> Self:
         """Begin where the file ends."""
-        nodes.sh(node, f"cat >/root/writer.py <<'END'\n{WRITER}\nEND")
+        nodes.sh(node, f"cat >/root/writer.py <<'END'\n{script}\nEND")
         argv = [*nodes.lab.ssh_argv(node), f"exec python3 /root/writer.py {MOUNT}/by-{node}"]
         process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
         made = cls(node, process)
@@ -82,6 +82,11 @@ class Writer:
     def last(self) -> int:
         """The last number known to be on disk; 0 for none."""
         return self.acked[-1][0] if self.acked else 0
+
+    def longest(self, since: float, until: float) -> float:
+        """The longest silence in seconds between two moments, those before the first and after the last number among them."""
+        times = [since, *(at for _, at in self.acked if since < at < until), until]
+        return max(after - before for before, after in pairwise(times))
 
     def resumed(self, since: float) -> tuple[float, float]:
         """The longest silence that ended after `since`: when it began and ended."""

@@ -1,19 +1,18 @@
 """The whole file server, from blank disks to SMB and back: power cuts, a killed orchestrator, and what may be wrong on a node.
 
-One lab for all, in the order of this file; each scenario begins with what the one before left, or makes it so.
+In the order of this file; each scenario begins with what the one before left, or makes it so.
 """
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
 
 import pytest
 
-from tests.lab.cluster import N1, N2, booted
+from tests.lab.cluster import N1, N2
 from tests.lab.killed import killed_and_again
-from tests.lab.stack_cluster import DEVICE, MOUNT, NAME, NOTHING_LEFT, ONCE, SMALL_FILES, SPEC, VG, WATCHER, StackCluster
+from tests.lab.stack_cluster import DEVICE, MOUNT, NAME, NOTHING_LEFT, ONCE, SMALL_FILES, VG, WATCHER, StackCluster
 
 pytestmark = pytest.mark.timeout(1500)
 KILLS = int(os.environ.get("STACK_KILLS", "2"))
@@ -23,29 +22,6 @@ KILLS = int(os.environ.get("STACK_KILLS", "2"))
 FOREIGN_GROUP = f"""
 truncate -s 32M /root/foreign.img && losetup /dev/loop0 /root/foreign.img && vgcreate --config global/use_lvmlockd=0 {VG} /dev/loop0
 """
-
-
-@pytest.fixture(scope="module")
-def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StackCluster]:
-    """Two nodes, blank at first."""
-    folder = tmp_path_factory.mktemp("stack")
-    with booted(folder / "lab", SPEC) as lab:
-        yield StackCluster(lab, folder)
-
-
-@pytest.fixture
-def blank(nodes: StackCluster) -> StackCluster:
-    """Nothing was ever done to them."""
-    nodes.renew()
-    return nodes
-
-
-@pytest.fixture
-def serving(nodes: StackCluster) -> StackCluster:
-    """The stack is up."""
-    nodes.power_on()
-    nodes.up("-q")
-    return nodes
 
 
 def test_blank_disks_to_shares_and_then_silence(blank: StackCluster) -> None:
@@ -93,29 +69,6 @@ def test_power_cut_of_both_and_nothing_touches_the_backing_disk(serving: StackCl
         assert "dm-0 on drbd1" in seen, f"the watcher on {node} is blind: {seen}"
         assert not [words for words in seen if "ubdb" in words], (node, seen)
     assert serving.made_once() == ONCE
-
-
-def test_down_goes_strictly_backwards_and_up_again(serving: StackCluster) -> None:
-    needs = {item["key"]: item["needs"] for item in serving.run("plan", "--down", "--json").json()["items"]}
-    serving.machine = "down"
-    down = serving.run("down")
-    assert down.code == 0, down.err
-    done: set[str] = set()
-    for record in serving.records():
-        if record["kind"] == "intent":
-            assert set(needs[record["key"]]) <= done, f"{record['key']} went before what stood on it"
-        if record["kind"] == "outcome" or record.get("key", "").startswith("demote:"):  # the kernel tells of it before drbdadm ends
-            done.add(record["key"])
-        if record["kind"] == "moved" and record["to"] == "Down" and " on " in record["resource"]:  # another lane's look saw it first
-            layer, _, node = record["resource"].rpartition(" on ")
-            done.add(f"stop-layer:{layer.replace(' ', '-')}:{node}")
-    assert set(needs) <= done
-    serving.machine = "one"
-    for node, left in serving.both(NOTHING_LEFT).items():
-        assert left == "", f"{node}: {left}"
-    assert serving.run("down", "--json").json()["steps_sent"] == 0
-    serving.up()
-    serving.assert_serving()
 
 
 def test_smb_conf_that_samba_does_not_understand(serving: StackCluster) -> None:
@@ -174,35 +127,53 @@ def test_a_file_system_of_another_cluster(serving: StackCluster) -> None:
     assert serving.made_once() == ONCE
 
 
-def test_two_keys(serving: StackCluster) -> None:
-    assert serving.run("down").code == 0
-    serving.sh(N2, "cp -p /etc/corosync/authkey /root; head -c 256 /dev/urandom >/etc/corosync/authkey")
+def test_down_goes_strictly_backwards(serving: StackCluster) -> None:
+    needs = {item["key"]: item["needs"] for item in serving.run("plan", "--down", "--json").json()["items"]}
+    serving.machine = "down"
+    down = serving.run("down")
+    assert down.code == 0, down.err
+    done: set[str] = set()
+    for record in serving.records():
+        if record["kind"] == "intent":
+            assert set(needs[record["key"]]) <= done, f"{record['key']} went before what stood on it"
+        if record["kind"] == "outcome" or record.get("key", "").startswith("demote:"):  # the kernel tells of it before drbdadm ends
+            done.add(record["key"])
+        if record["kind"] == "moved" and record["to"] == "Down" and " on " in record["resource"]:  # another lane's look saw it first
+            layer, _, node = record["resource"].rpartition(" on ")
+            done.add(f"stop-layer:{layer.replace(' ', '-')}:{node}")
+    assert set(needs) <= done
+    serving.machine = "one"
+    for node, left in serving.both(NOTHING_LEFT).items():
+        assert left == "", f"{node}: {left}"
+    assert serving.run("down", "--json").json()["steps_sent"] == 0
+
+
+def test_two_keys(stopped: StackCluster) -> None:
+    stopped.sh(N2, "cp -p /etc/corosync/authkey /root; head -c 256 /dev/urandom >/etc/corosync/authkey")
     try:
-        said = serving.up(code=3)
+        said = stopped.up(code=3)
         assert "same-key" in said.err
         assert N1 in said.err
         assert N2 in said.err
-        assert "corosync runs" not in "".join(serving.both(NOTHING_LEFT).values())
+        assert "corosync runs" not in "".join(stopped.both(NOTHING_LEFT).values())
     finally:
-        serving.sh(N2, "mv /root/authkey /etc/corosync/authkey")
-    serving.up()
+        stopped.sh(N2, "mv /root/authkey /etc/corosync/authkey")
 
 
-def test_a_foreign_group_of_the_same_name(serving: StackCluster) -> None:
-    """It can be made only while ours is not seen: the stack is down."""
-    assert serving.run("down").code == 0
-    made = serving.sh(N1, FOREIGN_GROUP)
+def test_a_foreign_group_of_the_same_name(stopped: StackCluster) -> None:
+    """It can be made only while ours is not seen: the stack is down. Without it everything comes up again."""
+    made = stopped.sh(N1, FOREIGN_GROUP)
     try:
         assert "successfully created" in made, made
-        said = serving.run("up")
+        said = stopped.run("up")
         assert said.code in (3, 4), said
         assert "Multiple VGs found with the same name: skipping " + VG in said.err or "/dev/loop0" in said.err, said.err
-        assert serving.layers()[N1]["active " + NAME] == "Down"
+        assert stopped.layers()[N1]["active " + NAME] == "Down"
     finally:
-        serving.sh(N1, "losetup -d /dev/loop0; rm /root/foreign.img")
-    serving.up()
-    serving.assert_serving()
-    assert serving.made_once() == ONCE
+        stopped.sh(N1, "losetup -d /dev/loop0; rm /root/foreign.img")
+    stopped.up()
+    stopped.assert_serving()
+    assert stopped.made_once() == ONCE
 
 
 @pytest.mark.parametrize("seed", range(KILLS))

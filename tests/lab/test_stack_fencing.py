@@ -7,34 +7,16 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
 
 import pytest
 
-from tests.lab.cluster import N1, N2, booted
-from tests.lab.stack_cluster import SPEC, StackCluster
+from tests.lab.cluster import N1, N2
+from tests.lab.stack_cluster import StackCluster
 from tests.lab.survivor import AGAIN, assert_nothing_lost, cut_cable, until, writing
 
 pytestmark = pytest.mark.timeout(1500)
 CUTS = int(os.environ.get("STACK_CUTS", "1"))
 """How often a cable is cut."""
-
-
-@pytest.fixture(scope="module")
-def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StackCluster]:
-    """Two nodes, the stack up."""
-    folder = tmp_path_factory.mktemp("fencing")
-    with booted(folder / "lab", SPEC) as lab:
-        yield StackCluster(lab, folder)
-
-
-@pytest.fixture
-def serving(nodes: StackCluster) -> StackCluster:
-    """The stack is up, every cable is in."""
-    nodes.lab.heal()
-    nodes.power_on()
-    nodes.up("-q")
-    return nodes
 
 
 @pytest.mark.parametrize("number", range(CUTS))

@@ -1,0 +1,132 @@
+"""Where a human is the fence: nothing goes on before somebody has said that the other node is off, and then at once.
+
+By choice (`method = "manual"`), or because a node's management controller died with it. And what a node that was away may not
+do: serve what it has left, when the other one went on without it.
+"""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from tests.lab.cluster import N1, N2
+from tests.lab.stack_cluster import MOUNT, StackCluster
+from tests.lab.survivor import Writer, assert_nothing_lost, until, writing
+from tests.lab.writers import stamps, uptime
+
+pytestmark = pytest.mark.timeout(1500)
+FROZEN = 90.0
+"""Seconds after which a loss must have been noticed, at most."""
+STATUS = 2.0
+"""Seconds `status` may take, whatever hangs."""
+BY_HAND = {'agent = "fence_ipmilan"': 'method = "manual"'}
+
+
+@pytest.fixture
+def by_hand(serving: StackCluster) -> StackCluster:
+    """Fencing is a human's."""
+    serving.changes = dict(BY_HAND)
+    said = serving.up("--apply-config")
+    assert "fencing is by hand" in said.err
+    return serving
+
+
+def freezes(nodes: StackCluster, writers: dict[str, Writer]) -> str:
+    """Wait until what these writers are on is frozen, and until `status` says so; its words."""
+    said = ""
+
+    def frozen() -> bool:
+        nonlocal said
+        said = nodes.run("status").out
+        return all(f"{node}: mount share0 is Hung" in said for node in writers) and "Frozen" in said
+
+    until(frozen, "status calls it frozen", FROZEN)
+    last = {node: writer.last for node, writer in writers.items()}
+    until(lambda: "is Hung" in nodes.run("status").out, "status again", STATUS * 5)
+    assert {node: writer.last for node, writer in writers.items()} == last, "somebody still writes"
+    return said
+
+
+def seconds_of_status(nodes: StackCluster) -> float:
+    """How long one `status` takes."""
+    began = time.monotonic()
+    nodes.run("status")
+    return time.monotonic() - began
+
+
+def acknowledged(nodes: StackCluster, survivor: Writer, victim: str) -> None:
+    """`fence-ack`, and the survivor goes on; prints how long that took."""
+    clock, at = uptime(nodes, survivor.node), time.monotonic()
+    held, began = survivor.last, time.monotonic()
+    said = nodes.run("fence-ack", victim, "--yes")
+    assert said.code == 0, said.err
+    told = time.monotonic()
+    until(lambda: survivor.last > held + 20, "the survivor goes on writing", FROZEN)
+    _, again = survivor.resumed(began)
+    heard = at + stamps(nodes, survivor.node, f"{victim} is off .a human says so", clock)[0] - clock
+    print(f"\nfence-ack: took {told - began:.1f} s; {survivor.node} heard it after {heard - began:.1f} s,"
+          f" and wrote again {again - heard:.1f} s later")
+    assert again - heard < 10
+
+
+def test_a_human_is_the_fence(by_hand: StackCluster) -> None:
+    with writing(by_hand) as writers:
+        print(f"\nstatus of two nodes that write took {seconds_of_status(by_hand):.2f} s")
+        by_hand.lab.cut(N2, "repl")
+        said = freezes(by_hand, writers)
+        assert "orchestrate fence-ack" in said, said
+        print(by_hand.both("top -b -n 2 -d 4 | grep -A 12 PID | tail -n 13; cat /proc/loadavg; journalctl -u dlm --no-pager -n 10 | cat"))
+        took = [seconds_of_status(by_hand) for _ in range(3)]
+        print(f"\nstatus of two frozen nodes took {' '.join(f'{one:.2f}' for one in took)} s\n{said}")
+        assert min(took) < STATUS
+        for victim in (N1, N2):
+            refused = by_hand.run("fence-ack", victim, "--yes")
+            assert refused.code == 3, refused
+            assert "it is not off" in refused.err, refused.err
+        by_hand.lab.power_off(N2)
+        acknowledged(by_hand, writers[N1], N2)
+    acked = {node: writer.last for node, writer in writers.items()}
+    by_hand.lab.heal()
+    by_hand.power_on()
+    by_hand.up()
+    by_hand.assert_serving()
+    assert_nothing_lost(by_hand, acked)
+
+
+def test_a_node_dies_with_its_management_controller(serving: StackCluster) -> None:
+    with writing(serving) as writers:
+        serving.lab.power_off(N2, with_bmc=True)
+        said = freezes(serving, {N1: writers[N1]})
+        print(f"\n{said}")
+        assert f"orchestrate fence-ack {N2}" in said, said
+        assert "fence_ipmilan" in said, said
+        acknowledged(serving, writers[N1], N2)
+    acked = {node: writer.last for node, writer in writers.items()}
+    serving.power_on()
+    serving.up()
+    serving.assert_serving()
+    assert_nothing_lost(serving, acked)
+
+
+def test_a_node_that_was_away_does_not_serve_what_it_has_left(serving: StackCluster) -> None:
+    """N1 goes on without N2, and dies; then N2 boots, alone, with what there was before."""
+    assert serving.run("fence", N2, "--yes").code == 0
+    alone = serving.up("--degraded")
+    assert f"served by {N1} alone" in alone.err, alone.err
+    put = serving.put(N1, "newer", 11)
+    serving.sh(N1, f"sync -f {MOUNT}")
+    serving.lab.power_off(N1)
+    serving.lab.power_on(N2)
+    assert serving.up(code=6).err.count(N1)
+    assert serving.up("--degraded", code=6).err.count(f"orchestrate fence-ack {N1}")
+    assert serving.run("fence-ack", N1, "--yes").code == 0
+    refused = serving.up("--degraded", code=3)
+    assert "no-start-alone-on-stale" in refused.err, refused.err
+    assert "ro:Primary" not in serving.proc(N2)
+    assert serving.layers()[N2]["mount share0"] == "Down"
+    serving.power_on()
+    serving.up()
+    serving.assert_serving()
+    for node in (N1, N2):
+        assert serving.get(node, "newer") == put
