@@ -25,8 +25,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    """Two booted nodes with a data disk of 32 MiB each: it is zeroed before every scenario, read, and copied."""
-    with booted(tmp_path_factory.mktemp("lab") / "lab", LabSpec(nodes=2, disk=32)) as made:
+    """Two booted nodes with a data disk of 96 MiB each: zeroed before every scenario and copied; `save` wants 88 of them."""
+    with booted(tmp_path_factory.mktemp("lab") / "lab", LabSpec(nodes=2, disk=96)) as made:
         yield made
 
 

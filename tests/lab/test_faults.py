@@ -114,7 +114,7 @@ def test_split_brain_survives_a_reboot_of_the_victim(pair: Cluster) -> None:
 
 
 def test_link_cut_during_the_first_sync(cluster: Cluster) -> None:
-    cluster.changes['rate = "400M"'] = 'rate = "2M"'
+    cluster.changes['rate = "400M"'] = 'rate = "8M"'
     process = cluster.start("up")
     assert process.stderr is not None
     for line in process.stderr:
@@ -130,7 +130,7 @@ def test_link_cut_during_the_first_sync(cluster: Cluster) -> None:
 
 
 def test_a_second_orchestrator_is_turned_away(cluster: Cluster) -> None:
-    cluster.changes['rate = "400M"'] = 'rate = "2M"'
+    cluster.changes['rate = "400M"'] = 'rate = "8M"'
     first = cluster.start("up")
     assert first.stderr is not None
     for line in first.stderr:
