@@ -14,7 +14,7 @@ from fixtures.sim.stack.stage import WHERE, Scene, play, stack_config
 from orchestrator.config import Config
 from orchestrator.stack.files import FENCE_PATH
 from orchestrator.stack_config import FenceSection
-from states.goal import Kind
+from states.goal import Direction, Kind
 
 ONE, OTHER = NAMES
 
@@ -107,3 +107,24 @@ def test_a_node_that_was_away_does_not_serve_what_it_has_left() -> None:
         await back(scene)
 
     assert not play(13, act).oracles.harms
+
+
+def test_one_node_after_the_other_and_its_peer_serves() -> None:
+    async def act(scene: Scene) -> None:
+        await scene.brought_up()
+        for index, name in enumerate(NAMES):
+            peer = 1 - index
+            async with anyio.create_task_group() as group:
+                group.start_soon(scene.writer, peer, 2 + peer, 0.3)
+                before = scene.stack.volumes.acked.count[peer]
+                said = await scene.operator.run(Direction.DOWN, only=name)
+                assert said.code == 0, said.text
+                said = await scene.up()
+                assert said.code == 0, said.text
+                assert scene.stack.volumes.acked.count[peer] > before + 5
+                group.cancel_scope.cancel()
+        await back(scene)
+
+    scene = play(14, act)
+    assert not scene.stack.shooting.shots
+    assert not scene.oracles.harms
