@@ -13,6 +13,7 @@ from pathlib import Path
 import click
 from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
+from orchestrator.cli.extract import extract
 from orchestrator.recovery.archive import Archive
 from orchestrator.recovery.manifest import Changed, Manifest
 from orchestrator.render import console
@@ -23,6 +24,9 @@ ARCHIVE = click.Path(path_type=Path, exists=True, file_okay=False)
 @click.group()
 def splitbrain() -> None:
     """What was saved before a split brain was resolved: look at it, and bring it back."""
+
+
+splitbrain.add_command(extract)
 
 
 @splitbrain.command()

@@ -86,12 +86,12 @@ async def _bitmap_on_disk(site: Site) -> Extents:
 
 
 async def _compared(victim: Site, survivor: Site, mine: Extents, theirs: Extents, *, exact: bool) -> FileReport:
-    unmapped: list[str] = []
+    unmapped, notes = [*victim.unmapped, *survivor.unmapped], [*victim.notes, *survivor.notes]
     try:
         contents = await _Contents.read(victim, survivor, mine | theirs)
         dirty = contents.changed(victim, mine), contents.changed(survivor, theirs)
     except Unseen as why:
-        unmapped.append(f"the two sides' contents were not compared, so files that nobody changed may be named: {why}")
+        notes.append(f"the two sides' contents could not be compared, and a bitmap marks more than what was changed: {why}")
         dirty = mine, theirs
     changes: list[FileChange] = []
     for volume in sorted(victim.trees.keys() | survivor.trees.keys()):
@@ -102,8 +102,7 @@ async def _compared(victim: Site, survivor: Site, mine: Extents, theirs: Extents
             seen = victim if volume in victim.trees else survivor
             unmapped.append(f"{volume or 'the file system'} could be looked into only on {seen.node}")
     internals = tuple((site.node, unowned(site.trees.values(), blocks)) for site, blocks in zip((victim, survivor), dirty, strict=True))
-    return FileReport(
-        victim.node, survivor.node, tuple(changes), internals, not exact, (*victim.unmapped, *survivor.unmapped, *unmapped))
+    return FileReport(victim.node, survivor.node, tuple(changes), internals, not exact, tuple(unmapped), tuple(notes))
 
 
 @frozen

@@ -43,13 +43,15 @@ def draw_files(report: FileReport, stream: TextIO, most: int = 40) -> None:
         out.print("approximate: while a node is Primary, its record of changed blocks lags behind; files may be missing", style="yellow")
     for why in report.unmapped:
         out.print(f"not looked into: {why}", style="yellow")
+    for note in report.notes:
+        out.print(f"note: {note}", style="yellow")
 
 
 def _name(one: FileChange) -> str:
     """A name on one line, whatever is in it."""
     path = "/".join(part for part in (one.volume, one.path) if part) + ("/" if one.kind == "d" else "")
     shown = f"{path} (there: {one.was})" if one.was else path or "/"
-    return shown if shown.isprintable() else ascii(shown)
+    return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in shown)
 
 
 def _stat(entry: Entry | None) -> str:

@@ -92,7 +92,8 @@ class FileReport:
 
     `internals`: per node, the changed blocks that no file or folder owns: journals, allocation maps, what was freed.
     `approximate`: made from bitmaps as they are on disk, which lag behind while a node is Primary: files may be missing.
-    `unmapped`: sentences: what could not be looked into, and why. Not empty means the list may be short.
+    `unmapped`: sentences: what could not be looked into, and why: files may be missing.
+    `notes`: sentences: why files may be named that nobody changed.
     """
 
     victim: str
@@ -101,6 +102,7 @@ class FileReport:
     internals: tuple[tuple[str, int], ...] = ()
     approximate: bool = False
     unmapped: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def of(self, change: Change, node: str = "") -> tuple[FileChange, ...]:
         """Those of one class, on one side if `node` is given."""
@@ -120,7 +122,7 @@ class FileReport:
             for one in self.changes
         ]
         return {"victim": self.victim, "survivor": self.survivor, "approximate": self.approximate, "changes": changes,
-                "internals": dict(self.internals), "unmapped": list(self.unmapped)}
+                "internals": dict(self.internals), "unmapped": list(self.unmapped), "notes": list(self.notes)}
 
 
 def _stat(entry: Entry | None) -> dict[str, Any] | None:

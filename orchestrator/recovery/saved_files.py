@@ -6,10 +6,12 @@ one: `tar --acls --xattrs -xzf files.tar.gz` works without this program. files.j
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import json
 import os
 import tarfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
@@ -133,16 +135,13 @@ async def _pull(site: Site, names: list[str], into: Path) -> None:
 def _sums_of(tar: Path) -> dict[str, str]:
     """Of every file in a tar archive, hard links under each of their names."""
     found: dict[str, str] = {}
-    try:
-        with tarfile.open(tar, "r|gz") as members:
-            for member in members:
-                name = member.name.removeprefix("./")
-                if member.islnk():
-                    found[name] = found[member.linkname.removeprefix("./")]
-                elif member.isreg() and (source := members.extractfile(member)) is not None:
-                    found[name] = hashlib.file_digest(source, "sha256").hexdigest()  # type: ignore[arg-type]
-    except (OSError, tarfile.TarError, EOFError, KeyError) as error:
-        raise StepFailedError(f"{tar} is damaged: {error}") from error
+    with _opened(tar) as members:
+        for member in members:
+            name = member.name.removeprefix("./")
+            if member.islnk():
+                found[name] = found[member.linkname.removeprefix("./")]
+            elif member.isreg() and (source := members.extractfile(member)) is not None:
+                found[name] = hashlib.file_digest(source, "sha256").hexdigest()  # type: ignore[arg-type]
     return found
 
 
@@ -164,7 +163,7 @@ def take_one(saved: SavedFiles, path: str, to: Path | None) -> Path:
     target = to if to is not None else Path(PurePosixPath(name).name)
     if name not in saved.sums:
         raise NoSuchFileError(f"{path} is no regular file; take everything with --all")
-    with _opened(saved) as tar, _new(target) as file:
+    with _opened(saved.tar) as tar, _new(target) as file:
         source = tar.extractfile(next(member for member in tar if member.name.removeprefix("./") == name))
         assert source is not None  # noqa: S101 - it has a sum, so it is a file or a link to one
         digest = hashlib.sha256()
@@ -181,7 +180,7 @@ def take_all(saved: SavedFiles, to: Path) -> int:
     if to.exists() and (not to.is_dir() or any(to.iterdir())):
         raise NoSuchFileError(f"{to} is not an empty folder")
     to.mkdir(parents=True, exist_ok=True)
-    with _opened(saved) as tar:
+    with _opened(saved.tar) as tar:
         tar.extractall(to, filter="tar")  # it lets nothing out of the folder
     for name, wanted in saved.sums.items():
         with (to / name).open("rb") as file:
@@ -191,14 +190,18 @@ def take_all(saved: SavedFiles, to: Path) -> int:
 
 
 @contextmanager
-def _opened(saved: SavedFiles) -> Iterator[tarfile.TarFile]:
+def _opened(path: Path) -> Iterator[tarfile.TarFile]:
+    """A tar archive; on the way out it was read to its very end, where gzip's own checksum is."""
     try:
-        with tarfile.open(saved.tar, "r:gz") as tar:
-            yield tar
-    except (tarfile.TarError, EOFError) as error:
-        raise StepFailedError(f"{saved.tar} is damaged: {error}") from error
+        with gzip.open(path) as packed:
+            with tarfile.open(fileobj=packed) as tar:
+                yield tar
+            while packed.read(1 << 20):
+                pass
+    except (tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError, KeyError) as error:
+        raise StepFailedError(f"{path} is damaged: {error}") from error
     except OSError as error:
-        raise NoSuchFileError(f"{error.filename or saved.tar}: {error.strerror or error}") from error
+        raise NoSuchFileError(f"{error.filename or path}: {error.strerror or error}") from error
 
 
 @contextmanager

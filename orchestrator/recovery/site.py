@@ -73,6 +73,7 @@ class Site:
     mounted: dict[str, Mounted] = Factory(dict)   # by volume: "VG/LV", or "" for the device itself
     trees: dict[str, tuple[Entry, ...]] = Factory(dict)
     unmapped: list[str] = Factory(list)
+    notes: list[str] = Factory(list)
     viewed: bool = False
     hidden: int = 0                               # bytes at the disk's beginning that its view does not show
 
@@ -164,9 +165,14 @@ class Site:
         """Fill `trees` from what is mounted."""
         for key, (volume, one) in enumerate(self.mounted.items()):
             try:
-                self.trees[volume] = read_walk(await self._walked(f"tree{key}", volume or one.where, one.where), one.kind, one.place)
+                walk = read_walk(await self._walked(f"tree{key}", volume or one.where, one.where), one.kind, one.place)
             except (Unseen, TreeError) as why:
                 self.unmapped.append(str(why))
+                continue
+            self.trees[volume] = walk.entries
+            if walk.block < BLOCK:
+                self.notes.append(f"{volume or one.where} on {self.node} has blocks of {walk.block} bytes, DRBD counts in {BLOCK}: "
+                                  "neighbours of what was changed are named, too")
 
     async def _walked(self, key: str, what: str, where: str) -> bytes:
         said = await self.ask(("walk", self.resource, key, where, str(WALK)), WALK + 60)

@@ -53,8 +53,16 @@ def _around(first: int, count: int) -> Run:
     return begin, -(-(first + count) // per) - begin
 
 
-def read_walk(packed: bytes, kind: str, place: Place) -> tuple[Entry, ...]:
-    """The entries of a walk (gzip). `kind`: of the file system. TreeError if it was cut short or is not what `files.sh` prints."""
+@frozen
+class Walk:
+    """What a walk found. `block`: bytes of a block of the file system."""
+
+    entries: tuple[Entry, ...]
+    block: int
+
+
+def read_walk(packed: bytes, kind: str, place: Place) -> Walk:
+    """A walk (gzip). `kind`: of the file system. TreeError if it was cut short or is not what `files.sh` prints."""
     parts = _frames(unpack(packed))
     try:
         size = int(parts["block"].split()[0])
@@ -62,7 +70,7 @@ def read_walk(packed: bytes, kind: str, place: Place) -> tuple[Entry, ...]:
         given = [b"./" + one[7] if one[7] else b"." for one in records if one[1] == b"d" or (one[1] == b"f" and int(one[2]))]
         extents = read_extents(parts["extents"], given)
         alone = size // SECTOR if kind == "gfs2" else 0
-        return tuple(_entry(one, extents, place, alone) for one in records)
+        return Walk(tuple(_entry(one, extents, place, alone) for one in records), size)
     except (KeyError, ValueError, IndexError) as error:
         raise TreeError(f"a walk that cannot be read: {error}") from error
 

@@ -153,8 +153,8 @@ def test_the_table_shows_every_class_and_what_is_missing() -> None:
                               (1, "write", "x/a", "")])
     victim.files["odd\nname"] = victim.files.pop("a")
     found = join("vg/lv", victim.side(), survivor.side(), exact=True)
-    report = FileReport(V, S, found, ((V, 3),), approximate=True, unmapped=("vg/b hangs",))
+    report = FileReport(V, S, found, ((V, 3),), approximate=True, unmapped=("vg/b hangs",), notes=("small",))
     shown = io.StringIO()
     draw_files(report, shown)
-    for words in ("odd\\nname", "x/d (there: c)", "changed on both", "renamed", "12 KiB", "approximate", "vg/b hangs"):
+    for words in ("odd\\nname", "x/d (there: c)", "changed on both", "renamed", "12 KiB", "approximate", "vg/b hangs", "note: small"):
         assert words in shown.getvalue(), shown.getvalue()

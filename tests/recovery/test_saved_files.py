@@ -102,8 +102,9 @@ def test_nothing_is_written_over_and_no_other_bytes_are_passed_on(folder: Path, 
     assert not (tmp_path / "one").exists()
 
 
-def test_a_damaged_archive_is_said_to_be_one(folder: Path, tmp_path: Path) -> None:
-    (folder / TAR).write_bytes((folder / TAR).read_bytes()[:-100])
+@pytest.mark.parametrize("cut", [1, 100, 3000])
+def test_a_damaged_archive_is_said_to_be_one(folder: Path, tmp_path: Path, cut: int) -> None:
+    (folder / TAR).write_bytes((folder / TAR).read_bytes()[:-cut])
     with pytest.raises(StepFailedError, match="damaged"):
         saved_files._sums_of(folder / TAR)
     with pytest.raises(StepFailedError, match="damaged"):

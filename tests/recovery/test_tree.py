@@ -13,6 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.recovery import site
+from orchestrator.recovery.extents import Extents
+from orchestrator.recovery.file_report import unlike
 from orchestrator.recovery.lvm import LABEL, MAGIC, LvmError, Segment, parse, read_volumes
 from orchestrator.recovery.site import read_mounted, read_table, volume_of
 from orchestrator.recovery.tree import Place, TreeError, read_extents, read_walk, unpack
@@ -39,7 +41,7 @@ def test_names_may_hold_anything(tmp_path: Path) -> None:
         (folder / name).write_bytes(b"x" * (5000 * number))
         (folder / "sub folder" / name).symlink_to("nowhere")
     os.sync()  # a file that is not on disk yet has no blocks
-    tree = {one.path: one for one in read_walk(walked(tmp_path, folder), "ext4", Place())}
+    tree = {one.path: one for one in read_walk(walked(tmp_path, folder), "ext4", Place()).entries}
     assert tree.keys() == {"", "sub folder", *ODD, *(f"sub folder/{name}" for name in ODD)}
     assert all(tree[name].size == 5000 * number for number, name in enumerate(ODD))
     assert {one.kind for one in tree.values()} == {"f", "d", "l"}
@@ -210,3 +212,34 @@ def test_mounted() -> None:
     assert direct == ("ext4", "/mnt", "", "")
     with pytest.raises(ValueError, match="not linear"):
         read_table("0 800 striped 2 128 147:1 0 147:1 900")
+
+
+# -- which blocks hold something else -------------------------------------------------------------------------------------
+
+@STEADY
+@given(st.lists(st.tuples(st.integers(0, 300), st.integers(1, 90)), max_size=6), st.sets(st.integers(0, 390)), st.sampled_from((1, 4, 64)))
+def test_blocks_compared_in_pieces(runs: list[tuple[int, int]], changed: set[int], unit: int) -> None:
+    blocks = Extents.of(runs)
+    numbers = [block for first, count in blocks.runs for block in range(first, first + count)]
+
+    def digests(unit: int, other: set[int]) -> list[bytes]:
+        return [repr([(block, block in other) for block in numbers[at:at + unit]]).encode() for at in range(0, len(numbers), unit)]
+
+    large = unlike(blocks, unit, digests(unit, set()), digests(unit, changed))
+    assert large <= blocks
+    wanted = Extents.of((block, 1) for block in changed) & blocks
+    assert wanted <= large
+    if unit == 1:
+        assert large == wanted
+
+
+@STEADY
+@given(st.lists(st.tuples(st.integers(0, 300_000), st.integers(1, 90_000)), max_size=6))
+def test_portions_are_full_and_in_order(runs: list[tuple[int, int]]) -> None:
+    blocks = Extents.of(runs)
+    portions = site._portions(blocks.runs)
+    assert Extents.of(run for portion in portions for run in portion) == blocks
+    assert [run[0] for portion in portions for run in portion] == sorted(run[0] for portion in portions for run in portion)
+    sizes = [sum(count for _, count in portion) for portion in portions]
+    assert all(size == site.AT_ONCE for size in sizes[:-1])
+    assert all(0 < size <= site.AT_ONCE for size in sizes)
