@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 
 import anyio
 from attrs import frozen
@@ -15,7 +16,7 @@ from attrs import frozen
 from orchestrator.recovery.dump_md import DumpError, read_dump
 from orchestrator.recovery.extents import BLOCK, Extents
 from orchestrator.recovery.files import FileChange, FileReport, Side, join, unowned
-from orchestrator.recovery.site import Request, Site, Unseen
+from orchestrator.recovery.site import Request, Site, Unseen, together
 from orchestrator.remote import Remote
 
 MANY = 64
@@ -50,8 +51,7 @@ async def approximate(remote: Remote, request: Request) -> FileReport:
 async def clear_views(remote: Remote, request: Request) -> None:
     """Take down what an interrupted run may have left on either node. Before the victim is connected; harmless if there is
     nothing. Raises StepFailedError."""
-    for node in (request.victim, request.survivor):
-        await Site(remote, node, request.resource).close()
+    await together(*(Site(remote, node, request.resource).close for node in (request.victim, request.survivor)))
 
 
 @asynccontextmanager
@@ -64,13 +64,11 @@ async def sites(remote: Remote, request: Request) -> AsyncIterator[tuple[Site, S
         await site.walk()
 
     try:
-        async with anyio.create_task_group() as group:
-            for site in both:
-                group.start_soon(opened, site)
+        await together(*(partial(opened, site) for site in both))
         yield both
     finally:
-        for site in both:
-            await site.close()
+        with anyio.CancelScope(shield=True):
+            await together(*(site.close for site in both))
 
 
 async def _bitmap_on_disk(site: Site) -> Extents:
@@ -137,25 +135,15 @@ async def _different(left: tuple[Site, str], right: tuple[Site, str], blocks: Ex
 
 async def _both_digests(left: tuple[Site, str], right: tuple[Site, str], blocks: Extents, unit: int) -> tuple[list[bytes], list[bytes]]:
     """Of two nodes at once, of one node one after the other: it lays out one thing at a time."""
-    answers: dict[str, list[bytes]] = {}
-    failed: list[Unseen] = []
-
-    async def ask(key: str, site: Site, part: str) -> None:
-        try:
-            answers[key] = await site.digests(part, blocks, unit)
-        except Unseen as why:
-            failed.append(why)
-
     if left[0] is right[0]:
-        await ask("left", *left)
-        await ask("right", *right)
-    else:
-        async with anyio.create_task_group() as group:
-            group.start_soon(ask, "left", *left)
-            group.start_soon(ask, "right", *right)
-    if failed:
-        raise failed[0]
-    return answers["left"], answers["right"]
+        return await left[0].digests(left[1], blocks, unit), await right[0].digests(right[1], blocks, unit)
+    answers: dict[str, list[bytes]] = {}
+
+    async def ask(site: Site, part: str) -> None:
+        answers[site.node] = await site.digests(part, blocks, unit)
+
+    await together(partial(ask, *left), partial(ask, *right))
+    return answers[left[0].node], answers[right[0].node]
 
 
 def unlike(blocks: Extents, unit: int, one: list[bytes], other: list[bytes]) -> Extents:

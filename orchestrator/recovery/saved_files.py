@@ -23,7 +23,7 @@ from attrs import frozen
 from orchestrator.commands import Command, Effect
 from orchestrator.errors import OrchestrateError, StepFailedError
 from orchestrator.recovery.files import FileChange, FileReport
-from orchestrator.recovery.site import SCRIPT, Request, Site, Unseen
+from orchestrator.recovery.site import SCRIPT, Request, Site, Unseen, said_of
 from orchestrator.recovery.tree import TreeError, unpack
 from orchestrator.remote import Remote
 from orchestrator.transport import Exited
@@ -129,7 +129,7 @@ async def _pull(site: Site, names: list[str], into: Path) -> None:
         await file.flush()
         await anyio.to_thread.run_sync(os.fsync, file.wrapped.fileno())
     if not isinstance(outcome, Exited) or outcome.code:
-        raise Unseen(f"tar did not end well: {outcome}")
+        raise Unseen(f"tar did not end well: {said_of(outcome)}")
 
 
 def _sums_of(tar: Path) -> dict[str, str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import shlex
+from collections.abc import Awaitable, Callable
 from importlib import resources
 from typing import Protocol
 
@@ -21,7 +22,7 @@ from orchestrator.recovery.files import Entry
 from orchestrator.recovery.lvm import LvmError, Segment, Volume, read_volumes
 from orchestrator.recovery.tree import Place, TreeError, read_walk, unpack
 from orchestrator.remote import Remote
-from orchestrator.transport import Exited
+from orchestrator.transport import Exited, Outcome, Signalled, Unknown, Why
 
 SCRIPT = resources.files(__package__).joinpath("files.sh").read_text()
 WALK = 180
@@ -86,8 +87,10 @@ class Site:
         """What a function of `files.sh` prints. Unseen where it says no, StepFailedError where the node cannot be asked."""
         script = f"{SCRIPT}\n{shlex.join(call)}"
         outcome = await self.remote.transport.run(Command(self.node, ("sh", "-c", script), Effect.IDEMPOTENT, limit, stdin=stdin))
+        if isinstance(outcome, Unknown) and outcome.why is Why.TOO_LONG:
+            raise Unseen(f"{self.node} has more to say than can be taken: {outcome.detail}")
         if not isinstance(outcome, Exited):
-            raise StepFailedError(f"{self.node} could not be asked for the files of {self.resource}: {outcome}")
+            raise StepFailedError(f"{self.node} could not be asked for the files of {self.resource}: {said_of(outcome)}")
         if outcome.code:
             words = " ".join((outcome.stderr or outcome.stdout[-500:]).decode(errors="replace").split())
             raise Unseen(f"{self.node}: {call[0]} ended with {outcome.code}: {words or 'it said nothing'}")
@@ -136,15 +139,14 @@ class Site:
         self.viewed, self.hidden = True, 0 if volumes is None else BLOCK
         wanted = [Volume("")] if volumes is None else [one for one in volumes if not one.why]
         self.unmapped += [f"{self.node}: {one.why}" for one in volumes or () if one.why]
-        words = [word for key, one in enumerate(wanted) for word in (str(key), self._table(one), self.folder(one.name))]
-        said = await self.ask(("view", self.resource, self.disk, str(self.hidden), *words), 60 + 90 * len(wanted))
-        for line in said.decode(errors="replace").splitlines():
-            key, kind, where = line.removeprefix("volume ").split(" ", 2)
-            one = wanted[int(key)]
+        asked = [word for key, one in enumerate(wanted) for word in (str(key), self._table(one), self.folder(one.name))]
+        said = await self.ask(("view", self.resource, self.disk, str(self.hidden), *asked), 60 + 90 * len(wanted))
+        for key, kind, words in read_views(said.decode(errors="replace")):
+            one = wanted[key]
             if kind in ("failed", "hung"):
-                self.unmapped.append(f"{one.name or self.disk} on {self.node} cannot be viewed: {where or 'its mount hangs'}")
+                self.unmapped.append(f"{one.name or self.disk} on {self.node} cannot be viewed: {words or 'its mount hangs'}")
             else:
-                self.mounted[one.name] = Mounted(kind, where, Place(one.segments))
+                self.mounted[one.name] = Mounted(kind, words, Place(one.segments))
 
     def _table(self, volume: Volume) -> str:
         """A device-mapper table over the view; "whole" for a file system without LVM."""
@@ -203,6 +205,32 @@ class Site:
         return found
 
 
+async def together(*calls: Callable[[], Awaitable[None]]) -> None:
+    """All at once, to their ends; the first that failed raises its own error, not a group."""
+    failed: list[Exception] = []
+
+    async def one(call: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await call()
+        except (Unseen, StepFailedError) as why:
+            failed.append(why)
+
+    async with anyio.create_task_group() as group:
+        for call in calls:
+            group.start_soon(one, call)
+    if failed:
+        raise failed[0]
+
+
+def said_of(outcome: Outcome | None) -> str:
+    """An outcome in one line, without what it printed."""
+    if isinstance(outcome, Exited):
+        return f"exit {outcome.code}: {' '.join(outcome.stderr.decode(errors='replace').split())}"
+    if isinstance(outcome, Signalled):
+        return f"ended by signal {outcome.signal}"
+    return f"{outcome.why.value}: {outcome.detail}" if outcome is not None else "no answer"
+
+
 def _portions(runs: tuple[Run, ...]) -> list[list[Run]]:
     """Runs in portions of AT_ONCE blocks, the last one maybe fewer."""
     found: list[list[Run]] = []
@@ -218,7 +246,12 @@ def _portions(runs: tuple[Run, ...]) -> list[list[Run]]:
     return found
 
 
-# -- what list_mounted prints ------------------------------------------------------------------------------------------
+# -- what list_mounted and view print ------------------------------------------------------------------------------------
+
+def read_views(text: str) -> list[tuple[int, str, str]]:
+    """Of each volume its key, and type and mount point, or "hung", or "failed" and why."""
+    return [(int(key), kind, words) for key, kind, words in re.findall(r"^volume (\d+) (\w+) ?(.*)$", text, re.MULTILINE)]
+
 
 def read_mounted(text: str) -> list[tuple[str, str, str, str]]:
     """Type, mount point, device-mapper name ("" for the DRBD device itself) and table of each file system."""

@@ -16,7 +16,7 @@ from orchestrator.recovery import site
 from orchestrator.recovery.extents import Extents
 from orchestrator.recovery.file_report import unlike
 from orchestrator.recovery.lvm import LABEL, MAGIC, LvmError, Segment, parse, read_volumes
-from orchestrator.recovery.site import read_mounted, read_table, volume_of
+from orchestrator.recovery.site import read_mounted, read_table, read_views, volume_of
 from orchestrator.recovery.tree import Place, TreeError, read_extents, read_walk, unpack
 from tests.unit.strategies import STEADY
 
@@ -212,6 +212,11 @@ def test_mounted() -> None:
     assert direct == ("ext4", "/mnt", "", "")
     with pytest.raises(ValueError, match="not linear"):
         read_table("0 800 striped 2 128 147:1 0 147:1 900")
+
+
+def test_views() -> None:
+    said = "volume 0 gfs2 /run/orchestrate/view/r0/mnt/vg/a\nvolume 1 hung\nvolume 2 failed mount: wrong fs type \n"
+    assert read_views(said) == [(0, "gfs2", "/run/orchestrate/view/r0/mnt/vg/a"), (1, "hung", ""), (2, "failed", "mount: wrong fs type ")]
 
 
 # -- which blocks hold something else -------------------------------------------------------------------------------------
