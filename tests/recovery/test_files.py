@@ -66,6 +66,20 @@ def test_a_change_of_the_inode_alone_is_seen_where_inodes_share_a_block() -> Non
     assert [(one.change, one.node) for one in found] == [(Change.DIFFERS, V)]
 
 
+@pytest.mark.parametrize(("renamer", "times"), [(V, (300, 100)), (S, (100, 300))])
+def test_who_renamed_a_file_is_told_by_its_inode_where_no_block_does(renamer: str, times: tuple[int, int]) -> None:
+    """And what lies in a renamed folder goes with it."""
+    def tree(name: str, folder: str, ctime: int) -> list[Entry]:
+        return [Entry("", "d", 2), Entry(name, "f", 12, 5, 100, ctime, blocks=((50, 2),)), Entry(folder, "d", 13, 1, 100, ctime),
+                Entry(f"{folder}/in", "f", 14, 5, 100, 100, blocks=((60, 1),))]
+
+    names = (("b", "e"), ("a", "d")) if renamer == V else (("a", "d"), ("b", "e"))
+    here, there = (tree(*pair, ctime) for pair, ctime in zip(names, times, strict=True))
+    found = join("", Side(V, here), Side(S, there), exact=True)
+    assert {(one.path, one.change, one.node, one.was) for one in found} == {
+        (name, Change.RENAMED, renamer, was) for name, was in (("b", "a"), ("e", "d"), ("e/in", "d/in"))}
+
+
 # -- the measured case -------------------------------------------------------------------------------------------------
 
 def measured() -> tuple[Side, Side]:
