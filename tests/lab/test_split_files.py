@@ -14,6 +14,7 @@ import pytest
 from attrs import define, frozen
 
 from fixtures.lab import LabSpec
+from fixtures.lab.config import FILE_SERVER, _fence
 from orchestrator.cli.common import reaching
 from orchestrator.config import load
 from orchestrator.recovery.dump_md import read_dump
@@ -77,6 +78,14 @@ grep orchestrate /proc/mounts; ls /run/orchestrate/view 2>/dev/null; :
 """
 
 
+SPEC = LabSpec(nodes=2, memory=400, disk=256, flavour="full")
+DRBD_ONLY = {
+    'name = "NASCluster"\n': 'name = "NASCluster"\naccept_no_fencing = true\n', FILE_SERVER.format(number=0): "",
+    **{_fence(node): "" for node in SPEC.plan()},
+}
+"""The lab's cluster.toml without what stands on DRBD: GFS2 is mounted by hand, without a lock manager, and nobody is shot."""
+
+
 @frozen
 class Request:
     """See orchestrator.recovery.site."""
@@ -102,6 +111,7 @@ class Split(Cluster):
         """Both sides mounted and changed, the cable cut."""
         make, mount, _ = KINDS[self.kind]
         self.resource("primaries = 1")
+        self.changes |= DRBD_ONLY
         self.up()
         self.must(N1, make)
         self.must(N1, mount)
@@ -148,7 +158,7 @@ class Split(Cluster):
 def labs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """Two nodes with GFS2's tools."""
     folder = tmp_path_factory.mktemp("files")
-    with booted(folder / "lab", LabSpec(nodes=2, memory=400, disk=256, flavour="full")) as lab:
+    with booted(folder / "lab", SPEC) as lab:
         yield Cluster(lab, folder)
 
 
