@@ -224,10 +224,10 @@ def _mover(entry: Entry, twin: Entry, here: _Indexed, there: _Indexed) -> _Index
             return here if entry.path in here.inode else there
         if entry.ctime != twin.ctime:
             return here if entry.ctime > twin.ctime else there
-        above, below = _parent(entry.path), _parent(twin.path)
-        if above == below or not entry.path or not twin.path:
+        above, below = here.by_path.get(_parent(entry.path)), there.by_path.get(_parent(twin.path))
+        if above is None or below is None or above.path == below.path or not entry.path or not twin.path:
             return None
-        entry, twin = here.by_path[above], there.by_path[below]
+        entry, twin = above, below
     return None
 
 
