@@ -10,7 +10,7 @@
 # With a third node that only votes, DRBD's side waits for the majority: who is cut off alone shoots nobody.
 # /etc/orchestrate/fence/nodes: ID NAME METHOD AGENT ACTION TIMEOUT DELAY [votes]; options of an agent: /etc/orchestrate/fence/NAME
 HOME_OF=/etc/orchestrate/fence RUN=/run/orchestrate
-mkdir -p $RUN
+[ -d $RUN ] || mkdir -p $RUN
 
 uptime_now() { read -r uptime _ </proc/uptime; uptime=${uptime%%.*}${uptime##*.}; } # hundredths of a second
 

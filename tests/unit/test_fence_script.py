@@ -11,6 +11,7 @@ import re
 import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -70,8 +71,9 @@ class Fence:
         )
         self._started.append(process)
         assert process.stdin is not None
-        process.stdin.write(stdin)
-        process.stdin.close()
+        with suppress(BrokenPipeError):  # who was given a name ends without reading, sooner or later than this
+            process.stdin.write(stdin)
+            process.stdin.close()
         return process
 
     def end(self) -> None:
