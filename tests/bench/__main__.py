@@ -52,8 +52,8 @@ class Way:
 def fresh(scratch: Path) -> Iterator[Lab]:
     """A lab of blank nodes."""
     lab = Lab(scratch / "lab")
-    lab.up(SPEC)
     try:
+        lab.up(SPEC)
         yield lab
     finally:
         lab.down()
