@@ -50,15 +50,13 @@ help: ## this list
 demo: $(INSTALLED) ## two real kernels, blank disks, and `orchestrate up` on them (kept in ./lab)
 	$(PY) -m orchestrator demo
 
-test: check $(TOOLS) ## check, then every test, the lab's real kernels included (told at the end: both labs run beside the others)
-	$(PYTEST) -m full >.venv/full.txt 2>&1 & full=$$!
-	$(PYTEST) -m 'lab and not full' >.venv/lab.txt 2>&1 & lab=$$!
-	trap 'kill $$lab $$full' INT TERM
+test: check $(TOOLS) ## check, then every test, the lab's real kernels included (told at the end: they run beside the others)
+	$(PYTEST) -m 'lab and not long' >.venv/lab.txt 2>&1 & lab=$$!
+	trap 'kill $$lab' INT TERM
 	code=0
 	$(PYTEST) -m 'not lab' || code=$$?
 	wait $$lab || code=$$?
-	wait $$full || code=$$?
-	cat .venv/lab.txt .venv/full.txt
+	cat .venv/lab.txt
 	exit $$code
 
 check: $(INSTALLED) ## ruff, mypy --strict, and which room may import which
@@ -66,7 +64,7 @@ check: $(INSTALLED) ## ruff, mypy --strict, and which room may import which
 	$(PY) -m mypy
 	$(PYTEST) -q tests/unit/test_architecture.py
 
-lab-test: $(INSTALLED) $(TOOLS) ## only the tests on the lab's real kernels
+lab-test: $(INSTALLED) $(TOOLS) ## only the tests on the lab's real kernels, those that take long as well (two hours)
 	$(PYTEST) tests/lab
 
 lab-counts: $(INSTALLED) $(TOOLS) ## 20 times `up` killed, 20 times the cable cut; STATE=FILE makes it resumable (an hour or more)

@@ -19,7 +19,7 @@ from tests.lab.behind import HOLDERS, RULE, assert_same_data, booted_by_the_dist
 from tests.lab.cluster import N1, N2, booted
 from tests.lab.stack_cluster import DEVICE, NAME, NOTHING_LEFT, SPEC, VG, StackCluster
 
-pytestmark = pytest.mark.timeout(1500)
+pytestmark = [pytest.mark.long, pytest.mark.timeout(1500)]
 
 FILTER = "/etc/lvm/lvmlocal.conf"
 NO_FILTER = f"mv {FILTER} {FILTER}.taken"

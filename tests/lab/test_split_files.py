@@ -25,7 +25,7 @@ from orchestrator.recovery.saved_files import SavedFiles, save_files, take_all
 from orchestrator.remote import Remote
 from tests.lab.cluster import DISK, N1, N2, Cluster, booted
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
 M = "/srv/files"
 LOCAL = f'devices {{ global_filter = [ "r|^{DISK}$|" ] }}\n'
 

@@ -16,7 +16,7 @@ from tests.lab.stack_cluster import MOUNT, NAME, StackCluster
 from tests.lab.survivor import Writer, assert_nothing_lost, until, writing
 from tests.lab.writers import stamps, uptime
 
-pytestmark = pytest.mark.timeout(1500)
+pytestmark = [pytest.mark.long, pytest.mark.timeout(1500)]
 FROZEN = 90.0
 """Seconds after which a loss must have been noticed, at most."""
 STATUS = 2.0

@@ -9,7 +9,7 @@ import pytest
 from tests.lab.cluster import N1, N2, booted
 from tests.lab.stack_cluster import DEVICE, MOUNT, NAME, ONCE, SPEC, VG, StackCluster
 
-pytestmark = pytest.mark.timeout(1500)
+pytestmark = [pytest.mark.long, pytest.mark.timeout(1500)]
 MIB = 2**20
 
 WRITER = f"""

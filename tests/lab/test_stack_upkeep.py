@@ -11,7 +11,7 @@ from tests.lab.stack_cluster import NAME, StackCluster
 from tests.lab.survivor import Writer, assert_nothing_lost, until
 from tests.lab.writers import POLITE_WRITER
 
-pytestmark = pytest.mark.timeout(1500)
+pytestmark = [pytest.mark.long, pytest.mark.timeout(1500)]
 GIVEN_UP = 60.0
 """Seconds after which `up` must have given up on a node it cannot reach any more."""
 GAP = 15.0

@@ -10,7 +10,7 @@ from fixtures.lab import LabSpec
 from tests.lab.cluster import N1, N2, booted
 from tests.lab.stack_cluster import MOUNT, NAME, StackCluster
 
-pytestmark = pytest.mark.timeout(1500)
+pytestmark = [pytest.mark.long, pytest.mark.timeout(1500)]
 N3 = "linux-nas03"
 SPEC = LabSpec(nodes=3, memory=400, disk=256, flavour="full")
 
