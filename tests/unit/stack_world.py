@@ -19,7 +19,7 @@ TOOLS = {"dlm_tool status": "dlm_status", "dlm_tool ls": "dlm_ls", "corosync-quo
 MOVED = ("/sys/", "/proc/", "/run/corosync", "/run/orchestrate", "/etc/ctdb", "/etc/corosync", "/etc/lvm", "/etc/dlm", "/etc/samba",
          "/etc/orchestrate", "/usr/local/sbin", "/dev/drbd", "/dev/ubdb", "/dev/$2", "/opt/")
 """Paths of a node that are below `root` here."""
-SYSTEM = ("base64", "cat", "cmp", "dd", "grep", "mv", "rm", "sed", "sleep", "tail", "timeout", "tr")
+SYSTEM = ("base64", "cat", "cmp", "dd", "grep", "mv", "rm", "sed", "tail", "timeout", "tr")
 """Of this machine's own programs, nothing else is there."""
 
 
@@ -52,6 +52,7 @@ class World:
     def tool(self, name: str, script: str) -> None:
         """A program of the node, as /bin/sh runs it."""
         path = self._tools / name
+        path.unlink(missing_ok=True)  # it may be a link to this machine's own: nothing may be written through that
         path.write_text(f"#!/bin/sh\n{script}\n")
         path.chmod(0o755)
 
