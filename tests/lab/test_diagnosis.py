@@ -12,7 +12,6 @@ from typing import Any
 from tests.lab.cluster import N1, N2, Cluster
 
 CUT = "iptables-legacy -A INPUT -i vec1 -p tcp -j DROP"
-RECONNECT = "drbdadm disconnect r0; drbdadm connect r0"
 WRITE = "dd if=/dev/zero of=/dev/drbd1 bs=4096 count=1 seek={block} oflag=direct conv=notrunc 2>&1"
 
 
@@ -60,7 +59,7 @@ def test_what_keeps_two_good_sides_apart(pair: Cluster) -> None:
     pair.sh(N1, "drbdadm connect r0")
     pair.until(lambda: connected(pair), "connected again")
 
-    pair.sh(N2, f"{CUT}; {RECONNECT}")
+    pair.sh(N2, f"drbdadm disconnect r0; {CUT}; drbdadm connect r0")  # in this order: a disconnect waits for the peer's answer
     pair.until(lambda: apart(pair), "both Connecting")
     is_seen(pair, "port blocked", f"the firewall of {N2}")
     pair.sh(N2, "iptables-legacy -F")
