@@ -88,7 +88,9 @@ def _alone(side: Side, peer: Side, wanted: Wanted) -> tuple[Side, Side]:
 
 
 def _demoted(side: Side, peer: Side, wanted: Wanted) -> tuple[Side, Side]:
-    return evolve(side, role=Role.SECONDARY), _told(peer, Role.SECONDARY)
+    ids = side.identifiers  # the mark of a Primary goes with the role: what is left of it would be that of a crash
+    calm = ids if ids is None else evolve(ids, current=ids.current & ~1, flags=ids.flags - {Flag.PRIMARY})
+    return evolve(side, role=Role.SECONDARY, identifiers=calm), _told(peer, Role.SECONDARY)
 
 
 def _gone(side: Side, peer: Side, wanted: Wanted) -> tuple[Side, Side]:

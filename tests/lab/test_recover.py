@@ -153,7 +153,7 @@ def test_killed_at_any_moment_it_goes_on(torn: Cluster, tmp_path: Path, seed: in
         if len(seen) >= lines:
             break
     os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    process.communicate()
     print(f"killed after {len(seen)} lines: {seen[-1:]}")
     if seed % 2:
         torn.machine = "two"  # another machine, with an empty journal
