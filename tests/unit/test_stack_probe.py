@@ -306,7 +306,7 @@ def test_the_key_is_told_by_its_sum_only(tmp_path: Path, config: Config) -> None
 @pytest.mark.parametrize(("tool", "layers"), [("dlm_tool", ("dlm",)), ("ctdb", ("ctdb",))])
 def test_a_tool_that_does_not_answer_is_not_waited_for(tmp_path: Path, config: Config, tool: str, layers: tuple[str, ...]) -> None:
     world, _ = seen(tmp_path, config, "ctdb-up")
-    world.tool(tool, "exec tail -f /dev/null")
+    world.tool(tool, "exec timeout 30 tail -f /dev/null")  # who is not waited for lives on; not for ever
     found = facts(world, expected(config))
     for layer in layers:
         assert found[layer][0] in (L.HUNG, L.STARTING), layer
