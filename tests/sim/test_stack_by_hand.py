@@ -93,6 +93,7 @@ def test_a_node_that_was_away_does_not_serve_what_it_has_left() -> None:
         said = await alone()
         assert said.code == 0, said.text
         await goes_on(scene, 0)
+        assert (await alone()).code == 0  # who has not looked since it went on alone cannot know of its new identifiers
         scene.world.power_off(0)
         scene.world.power_on(1)
         for run in (scene.up, alone):
