@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -118,3 +119,18 @@ def test_the_command(folder: Path, tmp_path: Path) -> None:
     assert CliRunner().invoke(extract, [str(folder), "--all"]).exit_code == 2
     said = CliRunner().invoke(extract, [str(folder), "--all", "--to", str(tmp_path / "out")], standalone_mode=False)
     assert said.output == f"{len(NAMES) + 2} names below {tmp_path / 'out'}\n"
+
+
+@pytest.mark.parametrize("name", ["/etc/passwd", "../outside", "vg/lv/../../../outside", "link/outside"])
+def test_nothing_is_taken_out_of_the_folder(tmp_path: Path, name: str) -> None:
+    """An archive that somebody else made: on every Python, also those whose tarfile does not look after it."""
+    packed = tmp_path / "files.tar.gz"
+    with tarfile.open(packed, "w:gz") as tar:
+        link = tarfile.TarInfo("link")
+        link.type, link.linkname = tarfile.SYMTYPE, ".."
+        tar.addfile(link)
+        tar.addfile(tarfile.TarInfo(name))
+    with pytest.raises(StepFailedError, match="leads out of the folder"):
+        take_all(SavedFiles(packed, (name,), {}), tmp_path / "out" / "in")
+    assert not (tmp_path / "outside").exists()
+    assert not (tmp_path / "out" / "outside").exists()
