@@ -17,7 +17,7 @@ from tests.lab.cluster import N1, N2, Cluster
 from tests.lab.test_save import copy_of, gi, image_of
 
 VICTIM, SURVIVOR = N2, N1
-KILLS = int(os.environ.get("RECOVER_KILLS", "4"))
+KILLS = int(os.environ.get("RECOVER_KILLS", "2"))
 """Random moments at which the recovery is killed."""
 LONG = 400.0
 """Seconds a recovery may take before the test gives up: everything is read twice, on nodes that may share their cores with others."""

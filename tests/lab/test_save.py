@@ -126,6 +126,7 @@ def test_saved_discarded_and_brought_back_byte_for_byte(torn: Cluster, tmp_path:
     assert not restore(Archive.open(into), base, lambda *_: None), "it was the image already"
 
 
+@pytest.mark.long
 def test_broken_off_it_goes_on_and_leaves_nothing_on_the_node(torn: Cluster, tmp_path: Path) -> None:
     class Breaks(Silent):
         def progress(self, resource: str, progress: Progress) -> None:
@@ -151,6 +152,7 @@ def test_broken_off_it_goes_on_and_leaves_nothing_on_the_node(torn: Cluster, tmp
     nothing_left(torn)
 
 
+@pytest.mark.long
 def test_it_saves_only_what_it_was_told_of(torn: Cluster, tmp_path: Path) -> None:
     wanted, into = request(torn), tmp_path / "r0"
 
@@ -199,6 +201,7 @@ def test_a_survivor_that_serves_stands_still_only_for_a_moment(pair: Cluster) ->
         pair.sh(SURVIVOR, "cd /; rm -f /srv/x/kept; for n in 1 2 3 4 5 6 7 8 9; do umount /srv/x && break; sleep 0.2; done")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("moment", ["armed", "port", "frozen", "connecting"])
 def test_a_flush_that_is_killed_is_undone_by_its_timer(pair: Cluster, moment: str) -> None:
     """SIGKILL as soon as that has been noted: what is noted has been done, is being done, or never will be."""
@@ -234,6 +237,7 @@ def split_under(cluster: Cluster) -> None:
     cluster.sh(VICTIM, "drbdadm secondary r0; drbdadm disconnect r0; drbdadm down r0")
 
 
+@pytest.mark.long
 def test_after_a_power_cut_more_is_marked_and_it_is_said(pair: Cluster) -> None:
     split(pair)
     pair.sh(VICTIM, "printf late | dd of=/dev/drbd1 bs=4096 seek=25000 conv=fsync 2>/dev/null")
@@ -248,6 +252,7 @@ def test_after_a_power_cut_more_is_marked_and_it_is_said(pair: Cluster) -> None:
         assert 25000 in found.extents
 
 
+@pytest.mark.long
 def test_our_own_view_of_a_disk_is_not_somebody_who_has_it(torn: Cluster) -> None:
     for option, counts in (("--readonly", False), ("", True)):
         torn.sh(VICTIM, f"echo 0 2048 linear {DISK} 0 | dmsetup create {option} orchestrate-save-r0")
@@ -256,6 +261,7 @@ def test_our_own_view_of_a_disk_is_not_somebody_who_has_it(torn: Cluster) -> Non
         torn.sh(VICTIM, "dmsetup remove orchestrate-save-r0")
 
 
+@pytest.mark.long
 def test_as_fast_as_dd_over_the_same_link(torn: Cluster, tmp_path: Path) -> None:
     wanted = request(torn)
     shares = []
