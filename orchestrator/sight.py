@@ -69,7 +69,8 @@ class Sight:
         name = answer.facts.name
         if self._overtaken(answer):
             return
-        self._began[name] = (answer.facts.boot_id, answer.began)
+        if answer.facts.reachable:
+            self._began[name] = (answer.facts.boot_id, answer.began)
         seen = _remembered(self.facts.node(name), answer.facts)
         self.firewalls[name] = answer.firewall
         self.authkey = self.authkey or answer.authkey

@@ -65,7 +65,7 @@ def assess(goal: Goal, facts: ClusterFacts, resource: str) -> Assessment:
     wanted = {one.name: one for one in goal.resources}[resource]
     pair = Pair.of(facts, wanted, Ledger())
     shown = tuple((side.node, side.identifiers) for side in pair.sides)
-    split = not pair.met and pair.prediction.verdict in SPLIT
+    split = _is_split(pair)
     prediction = pair.prediction
     loser = "" if prediction.loser is None else f"; {pair.sides[prediction.loser].node} would lose its changes"
     alone = f"{prediction.verdict.value}: {prediction.why}{loser}"
@@ -74,7 +74,10 @@ def assess(goal: Goal, facts: ClusterFacts, resource: str) -> Assessment:
     found = evolve(found, agreed=agreed(goal, facts, resource))
     if not split or any(ids is None for _, ids in shown):
         return found
-    choices = tuple(Choice(side.node, side.out_of_sync, plan(with_consent(goal, facts, resource, side.node), facts)) for side in pair.sides)
+    choices = tuple(
+        Choice(side.node, side.out_of_sync if found.ancestor else None, plan(with_consent(goal, facts, resource, side.node), facts))
+        for side in pair.sides
+    )
     return evolve(found, choices=choices, harmless=nothing_to_lose(pair, goal, facts))
 
 
@@ -101,7 +104,13 @@ def with_consent(goal: Goal, facts: ClusterFacts, resource: str, victim: str) ->
     consent = consent_for(goal, facts, resource, victim, by)
     if consent is None:
         raise ValueError(f"{resource}: its identifiers are not known")
-    return evolve(goal, consents=(*goal.consents, consent))
+    others = (consent_for(goal, facts, one.name, victim, "a plan") for one in goal.resources
+              if one.name != resource and _is_split(_pair(goal, facts, one.name)))  # a cut link splits all of them: one plan for all
+    return evolve(goal, consents=(*goal.consents, consent, *(one for one in others if one is not None)))
+
+
+def _is_split(pair: Pair) -> bool:
+    return not pair.met and pair.prediction.verdict in SPLIT
 
 
 def agreed(goal: Goal, facts: ClusterFacts, resource: str) -> Record | None:

@@ -17,7 +17,7 @@ from states.vocabulary import By, Recovery
 R = Recovery
 REMEDY: dict[Recovery, tuple[str, str]] = {
     # stage       rule                            what to type next
-    R.CONFIRMED: ("no-discard-without-consent", "orchestrate recover-splitbrain {} --plan"),
+    R.CONFIRMED: ("no-discard-without-consent", "orchestrate recover-splitbrain {} --plan, then name a --victim"),
     R.REFUSED:   ("look-before-connect",        "it is not split brain: `orchestrate status` says what it is and what to type"),
     R.SUSPECTED: ("fresh-facts",                "look at the node that could not be read: orchestrate status"),
 }
@@ -30,7 +30,8 @@ def decide_recovery(goal: Goal, facts: ClusterFacts, ledger: Ledger, wanted: Wan
     if case is None:
         return None
     now = stage(case)
-    if now in (R.RESYNCING, R.RESTORED, R.VICTIM_FENCED) or (now is R.REFUSED and case.pair.unseen):
+    parted_again = now is R.REFUSED and any(case.records)  # the two had met: the ordinary way up looks before it connects
+    if now in (R.RESYNCING, R.RESTORED, R.VICTIM_FENCED) or (now is R.REFUSED and case.pair.unseen) or parted_again:
         return None
     if any(side.suspended for side in case.pair.sides):
         return None  # said, and refused, in the resource's own words
@@ -101,7 +102,7 @@ def _lacks(case: Case, do: Do, node: str) -> bool:
     """The node has not written down yet what it is to write down."""
     record = case.facts.node(node).record(case.pair.wanted.name)
     if do is Do.RECORD_CONSENT:
-        return record is None or not record.consent.agrees(case.consent)
+        return record is None or not record.consent.agrees(case.consent) or record.consent.by != case.consent.by
     if do is Do.RECORD_ARCHIVE:
         return record is None or record.saved != case.archive
     return do is not Do.FORGET or record is not None

@@ -86,7 +86,7 @@ class Case:
     @property
     def needs_archive(self) -> bool:
         """There is something to lose. Who proves that he changed nothing loses nothing."""
-        return not unchanged(self.victim)
+        return not (unchanged(self.victim) and common_ancestor(self.pair))
 
     @property
     def standing(self) -> str:
@@ -135,9 +135,9 @@ def nothing_to_lose(pair: Pair, goal: Goal, facts: ClusterFacts) -> str | None:
         return None
     fit = [side for side, peer in (pair.sides, pair.sides[::-1])
            if unchanged(side) and not side.touched and peer.disk is DiskState.UP_TO_DATE and not peer.touched and not peer.suspended]
-    idle = [side for side in fit if side.role is not Role.PRIMARY]
-    unused = [side for side in fit if not stack_stands_on(goal.for_victim(side.node), facts, pair.wanted)]
-    return next((side.node for side in (*idle, *unused, *fit)), None)
+    unused = [side for side in fit if not stack_stands_on(goal.for_victim(side.node), facts, pair.wanted)]  # an umount writes
+    idle = [side for side in unused if side.role is not Role.PRIMARY]
+    return next((side.node for side in (*idle, *unused)), None)
 
 
 # -- which stage it is ---------------------------------------------------------------------------------------------------
@@ -176,7 +176,8 @@ def _fenced(case: Case) -> bool:
 
 def _waits_for_the_survivor(case: Case) -> bool:
     """Flagged and trying since its archive was verified: its kernel drops the flag if anybody promotes it."""
-    return case.armed and bool(case.on_record or not case.needs_archive)
+    known = case.archive or (case.on_record and not case.pair.prediction.losers)  # were the flag gone, nothing may be lost
+    return case.armed and bool(known or not case.needs_archive)
 
 
 def _ready(case: Case) -> bool:

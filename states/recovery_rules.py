@@ -14,7 +14,7 @@ from states.goal import Do, Goal, Ledger, Step, Wanted
 from states.handshake import Verdict
 from states.identifiers import Flag
 from states.pair import Pair
-from states.recovery import flagged_meeting, unchanged
+from states.recovery import common_ancestor, flagged_meeting, unchanged
 from states.stack import stack_stands_on
 from states.vocabulary import DiskState, Role
 
@@ -113,7 +113,7 @@ def survivor_is_good(loss: Loss) -> Found:
 def saved_first(loss: Loss) -> Found:
     """save-before-discard: what the victim alone has is in an archive that this run has verified, and both nodes know where."""
     victim = loss.side(victim=True)
-    if unchanged(victim):
+    if unchanged(victim) and common_ancestor(Pair.of(loss.facts, loss.wanted, loss.ledger)):
         return None
     place = dict(loss.ledger.archives).get(loss.wanted.name, "")
     if loss.step.do is Do.CONNECT and not place:  # the victim was armed by a run that had verified what is on record
@@ -132,6 +132,9 @@ def victim_alone_loses(loss: Loss) -> Found:
     """discards-the-victim-only (of look-before-connect): with the flag, DRBD's own rules make this side the loser and nobody else."""
     pair, victim = Pair.of(loss.facts, loss.wanted, loss.ledger), loss.side(victim=True)
     found = flagged_meeting(pair, victim.node, loss.facts)
+    if found.uncounted:
+        return ("they parted long ago: the bitmaps do not count from one point, so neither an archive nor 8.4's resync would be complete",
+                "save the victim's whole disk and invalidate it by hand: docs/split-brain.md")
     at = pair.sides.index(victim)
     if found.verdict is Verdict.SPLIT_AUTO and found.losers <= {at} and found.source == 1 - at:
         return None
@@ -147,6 +150,8 @@ def covered(loss: Loss) -> bool:
     pair, victim = Pair.of(loss.facts, loss.wanted, loss.ledger), loss.side(victim=True)
     if not victim.trying or not pair.prediction.losers <= {pair.sides.index(victim)}:  # were the flag gone, a policy would decide
         return False
+    if pair.prediction.losers and not unchanged(victim) and not dict(loss.ledger.archives).get(loss.wanted.name):
+        return False  # ... and what another run has saved may not be all of it any more
     return all(rule(loss) is None for rule in (consented, one_victim, victim_is_idle, survivor_is_good, saved_first, victim_alone_loses))
 
 

@@ -59,7 +59,7 @@ async def _fence(config: Config, victim: str) -> None:
     """From the first node that can. Raises RefusedError if none can be reached, StepFailedError if none succeeds."""
     async with reaching(config, compare=False) as remote:
         facts = await look_at_all(remote)
-        shooters = [node.name for node in facts.nodes if node.reachable and node.name != victim]
+        shooters = [node.name for node in facts.nodes if node.reachable and node.name != victim and node.name in config.storage]
         if not shooters:
             raise RefusedError(Refused("unknown-is-not-down", f"fence {victim}", "no other node can be reached to do it from",
                                        f"switch {victim} off by hand", Kind.UNREACHABLE))
@@ -82,7 +82,7 @@ async def _acknowledge(config: Config, victim: str) -> list[str]:
                                        f"switch it off first: orchestrate fence {victim}"))
         told = []
         for node in facts.nodes:
-            if node.reachable:
+            if node.reachable and node.name in config.storage:  # who only votes has nothing that waits
                 code, said = await _far(remote, node.name, "--ack", victim, 30.0)
                 if code != 0:
                     raise StepFailedError(f"fence-ack {victim} on {node.name}: {said or f'exit {code}'}")

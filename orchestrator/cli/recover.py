@@ -87,7 +87,7 @@ async def _files(config: Config, found: tuple[Assessment, ...]) -> dict[str, Fil
     reports = {}
     async with reaching(config, compare=False) as remote:
         for one in found:
-            if one.split and all(side.changed != 0 for side in one.sides):
+            if one.split and one.agreed is None and all(side.changed != 0 for side in one.sides):
                 reports[one.resource] = await approximate(remote, Sides(one.resource, one.sides[1].node, one.sides[0].node))
     return reports
 
@@ -116,13 +116,18 @@ def _consents(
     """What was agreed about each resource that is split, or is on the way back. Raises RefusedError where a human has to decide."""
     consents = []
     for each in found:
-        if each.agreed is not None and victim in (None, each.agreed.consent.victim):
-            consents.append(each.agreed.consent)  # an earlier run's: it goes on
+        if each.agreed is not None and _goes_on(each.agreed.consent, victim):
+            consents.append(each.agreed.consent)  # an earlier run's
         elif each.split:
             consents.append(_agree(goal, facts, each, victim, shown, journal))
         elif one:
             raise RefusedError(_not_split(facts, each))
     return tuple(consents)
+
+
+def _goes_on(consent: Consent, victim: str | None) -> bool:
+    """What is on record is what is wanted now. Nobody gave a zero-change consent: an operator's own takes its place."""
+    return victim is None or (victim == consent.victim and consent.by != NOTHING_CHANGED)
 
 
 def _not_split(facts: ClusterFacts, each: Assessment) -> Refused:

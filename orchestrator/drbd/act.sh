@@ -295,7 +295,10 @@ discard() { # NAME MINOR DISK IDENTIFIERS CLEAN: this side's changes go. CLEAN "
 }
 
 marked() { # NAME MINOR: 76 if a block of this side is marked as changed
-	if [ $generation = 9 ]; then case $seen in *out-of-sync:[1-9]*) printf 'it has changes: %s\n' "$seen"; return 76 ;; esac; return 0; fi
+	if [ $generation = 9 ]; then
+		case $seen in *out-of-sync:[1-9]*) ;; *out-of-sync:0*) return 0 ;; esac
+		printf 'it has changes, or nobody counts them: %s\n' "$seen"; return 76
+	fi
 	found=no
 	while read -r minor rest; do
 		case $minor in

@@ -52,15 +52,17 @@ class Saving:
 
     async def __call__(self, step: Step, facts: ClusterFacts) -> str:
         """The place of the verified archive. Raises RefusedError and SaveFailedError: nothing may be discarded then."""
+        consent = next(one for one in self.consents if one.resource == step.resource)
+        await clear_views(self.remote, Sides(step.resource, *_victim_first(consent)))  # what a killed run has left
         if self.waived:
             return f"{NOT_SAVED}{self.waived}"
-        consent = next(one for one in self.consents if one.resource == step.resource)
         into = self.folder / f"{consent.resource}-{consent.victim}-{consent.token}"
         await anyio.Path(self.folder).mkdir(parents=True, exist_ok=True)
         request = request_of(self.config, facts, consent)
         made = await save(self.remote, request, into, self.watch)
         await self._files(request, made, into)
         await clear_views(self.remote, request)  # nothing of ours may stand on the disk when DRBD takes it
+        await save(self.remote, request, into, self.watch)  # that took its time: it is compared with the disk once more
         return f"{socket.gethostname()}:{into}"
 
     async def _files(self, request: SaveRequest, made: Manifest, into: Path) -> None:
@@ -79,9 +81,14 @@ class Saving:
         self.watch.note(f"{request.resource}: {len(saved.names)} files of {request.victim} saved by name: orchestrate splitbrain extract")
 
 
+def _victim_first(consent: Consent) -> tuple[str, str]:
+    survivor = next(node for node, _ in consent.shown if node != consent.victim)
+    return consent.victim, survivor
+
+
 def request_of(config: Config, facts: ClusterFacts, consent: Consent) -> SaveRequest:
     """What is to be saved, from where. Raises KeyError for a resource the configuration does not have."""
-    survivor = next(node for node, _ in consent.shown if node != consent.victim)
+    _, survivor = _victim_first(consent)
     return SaveRequest(
         consent.resource, config.resource[consent.resource].minor, consent.victim, survivor,
         config.disk_of(consent.resource, consent.victim), config.disk_of(consent.resource, survivor),

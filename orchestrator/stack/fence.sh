@@ -30,7 +30,7 @@ asks() { # WHO waits until this node is off: told once, and kept for `orchestrat
 	first=$uptime others=
 	if [ -r "$RUN/asked.$name" ]; then read -r first others <"$RUN/asked.$name"; else rm -f "$RUN/failed.$name"; fi
 	case " $others " in *" $1 "*) return ;; esac # dlm asks every second
-	echo "$first $others $1" >"$RUN/asked.$name.new" && mv "$RUN/asked.$name.new" "$RUN/asked.$name"
+	echo "$first $others $1" >"$RUN/new.$name.$$" && mv "$RUN/new.$name.$$" "$RUN/asked.$name"
 	told "$1 asks to fence $name"
 }
 
@@ -44,14 +44,19 @@ off_since_it_joined() { # the one the lock manager lost is the one that was shot
 	members=$(timeout 2 dlm_tool status 2>/dev/null)
 	joined=${members#*"
 node $id "? add }
-	[ "$joined" != "$members" ] && joined=${joined%% *} && off_since $(((joined + 1) * 100)) # dlm_controld counts whole seconds since boot
+	[ "$joined" != "$members" ] || return
+	lost=${joined#* fail } joined=${joined%% *}
+	lost=${lost%% *}
+	case $lost in ''|*[!0-9]*) return 1 ;; esac
+	# dlm_controld counts whole seconds since boot. Who is off stays a member for 2.2 tokens at most: a word from long before is not about now
+	off_since $(((joined + 1) * 100)) && off_since $(((lost - 150) * 100))
 }
 
 agent_says() { # ACTION
 	{ cat "$HOME_OF/$name"; printf 'action=%s\n' "$1"; } | timeout -k 5 "$limit" "$agent" >"$RUN/agent.$name" 2>&1
 }
 
-stamp() { uptime_now; echo "$uptime" >"$RUN/off.$name.new" && mv "$RUN/off.$name.new" "$RUN/off.$name"; }
+stamp() { uptime_now; echo "$uptime" >"$RUN/new.$name.$$" && mv "$RUN/new.$name.$$" "$RUN/off.$name"; }
 
 is_off() { # keep it for those who ask later, and let the lock manager go on
 	stamp || return
@@ -60,17 +65,17 @@ is_off() { # keep it for those who ask later, and let the lock manager go on
 }
 
 noticed() { # what the lock manager is told before it has lost the node it asks again: wait until it has (token and 1.2 times token)
-	tries=40
+	tries=30
 	while [ $tries -gt 0 ]; do
 		case $(timeout 5 dlm_tool status 2>/dev/null) in *"node $id M "*) ;; *) break ;; esac
 		tries=$((tries - 1))
 		sleep 0.5
 	done
-	stamp
+	stamp && nobody_asks
 }
 
 release_locks() { # what waits for this node's fencing waits no more; nothing waits: it says so, and that is no matter
-	case $(timeout 5 dlm_tool status 2>/dev/null) in *"node $id X "*|*"fence $id "*) dlm_tool fence_ack "$id" ;; esac
+	case $(timeout 5 dlm_tool status 2>/dev/null) in *"node $id X "*|*"fence $id "*) timeout 5 dlm_tool fence_ack "$id" ;; esac
 }
 
 shoot() { # STAMP: the other path may be at it: who comes second takes over what came out
@@ -96,7 +101,7 @@ failed() { # CODE of the agent
 }
 
 lost_for_good() { # DRBD alone lost its peer for a moment, and the cluster never did: then nobody is shot, and DRBD goes on by itself
-	case $(drbdadm cstate "$DRBD_RESOURCE" 2>/dev/null) in Connected*) ;; *) return 0 ;; esac
+	case $(timeout 5 drbdadm cstate "$DRBD_RESOURCE" 2>/dev/null) in Connected*) ;; *) return 0 ;; esac
 	case $(timeout 2 dlm_tool status 2>/dev/null) in
 	*"
 fence $id "*) return 0 ;; # the lock manager waits for it: the link may be back, the locks are not
@@ -106,7 +111,11 @@ fence $id "*) return 0 ;; # the lock manager waits for it: the link may be back,
 
 outvoted() { # STAMP: a third node votes, and it is not yet known to be with us: no quorum, or the cluster has not lost the peer yet
 	grep -q ' votes$' $HOME_OF/nodes || return 1
-	case $(timeout 2 dlm_tool status 2>/dev/null) in
+	view=$(timeout 2 dlm_tool status 2>/dev/null)
+	ring=${view#*ring seq } ring=${ring%%"
+"*}
+	[ "${ring%% *}" = "${ring##* }" ] || return 0 # quorum and members are not of one moment
+	case $view in
 	*"quorate 1"*"node $id X "* | *"quorate 1"*"fence $id "*) return 1 ;;
 	*"quorate 1"*) uptime_now; [ $((uptime - $1)) -lt 6000 ] ;; # DRBD's link alone is dead: after a minute by the old rule
 	esac
@@ -114,8 +123,14 @@ outvoted() { # STAMP: a third node votes, and it is not yet known to be with us:
 
 fence() { # STAMP: by the rule
 	[ "$method" = agent ] || { off_since "$1"; return; } # a human says so: orchestrate fence-ack
+	if [ "$delay" != 0 ] && [ -r "$RUN/failed.$name" ]; then answers || return 1; fi # the delay begins when the power switch is there again
 	sleep "$delay"
 	shoot "$1"
+}
+
+answers() { # the power switch itself: 2 says that the node is off (fence agents' status)
+	agent_says status
+	case $? in 0|2) ;; *) return 1 ;; esac
 }
 
 said_off() { # STAMP SECONDS: a human's word is heard at once; tools and agents are asked again only then, for the node has better to do
@@ -140,13 +155,17 @@ for_drbd() {
 	uptime_now
 	since=$uptime
 	[ "$method" = manual ] || sleep "$delay"
-	delay=0 # it is waited once
+	again=$delay delay=0 # waited; a later try waits anew, for then both nodes may have their power switches back at once
+	uptime_now
+	begun=$uptime
 	while lost_for_good; do
-		if outvoted "$since"; then said_off "$since" 1 && exit 7; continue; fi
+		if outvoted "$begun"; then said_off "$since" 1 && exit 7; continue; fi
 		: >"$RUN/trying.$$"
 		try "$since" &
-		while [ -e "$RUN/trying.$$" ]; do off_since "$since" && exit 7; sleep 0.3; done
+		tries=600 # three minutes: longer than any agent may take
+		while [ -e "$RUN/trying.$$" ] && [ $tries -gt 0 ]; do off_since "$since" && exit 7; tries=$((tries - 1)); sleep 0.3; done
 		said_off "$since" 3 && exit 7
+		delay=$again
 	done
 	nobody_asks
 	told "DRBD ${DRBD_RESOURCE:-?} has $name again: nobody is shot"
@@ -174,8 +193,8 @@ case ${1:-} in
 	of_node id "$wanted" || exit 1
 	[ -z "$votes" ] || { told "dlm asks to fence $name"; exit 0; } # it has nothing that it could write to
 	asks dlm
-	[ "$method" = agent ] || { said_off "$uptime" 10; exit; } # and asks again; a human's word it hears itself: dlm_tool fence_ack
 	off_since_it_joined && { nobody_asks; told "$name has been off since it was a member"; exit 0; }
+	[ "$method" = agent ] || { said_off "$uptime" 10 && nobody_asks; exit; } # and asks again; a human's word it hears itself: dlm_tool fence_ack
 	fence "$uptime"
 	;;
 esac

@@ -294,7 +294,7 @@ def test_the_favourite_is_shot_later_and_the_delay_is_waited_once(fence: Fence, 
     assert naps.read_text().split().count("0.7") == 1
 
 
-def test_drbd_whose_agent_fails_tries_again_without_another_delay(fence: Fence) -> None:
+def test_drbd_whose_agent_fails_waits_anew_once_the_switch_answers(fence: Fence) -> None:
     fence.agent(RECORDS + 'until [ -e "$0.mended" ]; do exit 1; done\nexit 0\n', delay="0.7")
     naps = fence.root / "naps"
     fence.program("sleep", f'#!/bin/sh\necho "$1" >>{naps}\n')
@@ -302,7 +302,7 @@ def test_drbd_whose_agent_fails_tries_again_without_another_delay(fence: Fence) 
     until(lambda: fence.calls() >= 2)
     (fence.root / "bin/fence_test.mended").touch()
     assert drbd.wait(20) == 7
-    assert naps.read_text().split().count("0.7") == 1
+    assert naps.read_text().split().count("0.7") == 2  # both nodes may have their switches back at one moment: the delay counts from there
 
 
 def sees(fence: Fence, cstate: str, case: str) -> None:

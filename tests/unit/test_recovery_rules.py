@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from fixtures.situations import NAMES, WANTED, pair
 from states import invariants
+from states.assessment import assess
 from states.consent import NOTHING_CHANGED, Consent, Record
 from states.facts import ClaimFact, ClusterFacts, Generation, LayerFact
 from states.goal import Direction, Do, Goal, Ledger, Step
@@ -52,6 +53,8 @@ def asked(seen: ClusterFacts, step: Step = DISCARD, agreed: Consent | None = Non
 
 AGREED = kept(split())
 OLD = evolve(IDS_1, current=0xD0)
+LONG_AGO = tuple(Identifiers(current, bitmap, (0xB2, older), GOOD) for current, bitmap, older in ((0xA0, 0xA2, 0xA4), (0xC0, 0xC2, 0xC4)))
+"""They went on from one generation, and each has forgotten what it changed since: only the history has it."""
 LEAST: dict[str, Any] = {"accept_auto_discard": True, "net": tuple(sorted({**dict(WANTED.net), "after-sb-0pri": "discard-least-changes"}.items()))}
 
 REFUSES: tuple[tuple[str, invariants.Asked, str, str], ...] = (
@@ -76,6 +79,8 @@ REFUSES: tuple[tuple[str, invariants.Asked, str, str], ...] = (
     ("save-before-discard", asked(kept(split(), saved="archive:0")), "does not know", "again"),
     ("save-before-discard", asked(kept(split(None, {"out_of_sync": None})), ledger=Ledger()), "are not saved", "saves them first"),
     ("discards-the-victim-only", asked(kept(split({"out_of_sync": 0})), **LEAST), "an after-sb policy decides before the flag", "docs/split-brain.md"),
+    ("discards-the-victim-only", asked(kept(split({"identifiers": LONG_AGO[0]}, {"identifiers": LONG_AGO[1]}))), "they parted long ago", "whole disk"),
+    ("save-before-discard", asked(kept(split({"identifiers": LONG_AGO[0]}, {"identifiers": LONG_AGO[1], "out_of_sync": 0})), ledger=Ledger()), "are not saved", "saves them first"),
     ("discards-the-victim-only", asked(kept(split(None, {"identifiers": IDS_1}))), "in sync", "nothing was connected"),
     ("discards-the-victim-only", asked(kept(split(None, {"identifiers": Identifiers(0xE0, 0, (0xF0, 0xF2), GOOD)}))), "unrelated", "nothing was connected"),
 )
@@ -109,6 +114,32 @@ def test_who_changed_nothing_loses_nothing_and_need_not_be_saved() -> None:
     found = judge(crashed, DISCARD, case.wanted, case.goal, ledger=Ledger())
     assert found is not None
     assert found.rule == "no-discard-without-consent"
+
+
+def test_two_resources_that_one_cut_split_can_both_be_recovered() -> None:
+    """The plan of each choice counts on the other resource's being recovered, too."""
+    two = tuple(evolve(WANTED, name=name) for name in ("r0", "r1"))
+    seen = ClusterFacts(tuple(evolve(node, sides=tuple((name, side) for name in ("r0", "r1") for _, side in node.sides)) for node in split().nodes))
+    for name in ("r0", "r1"):
+        found = assess(Goal(Direction.UP, two), seen, name)
+        assert [choice.refused for choice in found.choices] == [None, None]
+        assert [choice.loses for choice in found.choices] == [80, 80]
+
+
+def test_nobody_serves_from_a_victim_that_was_not_named() -> None:
+    """To take a mounted side away is to write to it: it would not have changed nothing any more."""
+    from fixtures.situations.stacked import read_stack, with_stack
+
+    stack = read_stack({}, NAMES)
+    seen = split({"out_of_sync": 0, "role": Role.PRIMARY}, {"out_of_sync": 0, "role": Role.PRIMARY})
+    served = seen
+    for node in seen.nodes:
+        served = served.replace(with_stack(node, stack, None))
+    goal = Goal(Direction.UP, (WANTED,), stack=stack)
+    assert assess(goal, served, "r0").harmless is None
+    for node in seen.nodes:
+        seen = seen.replace(with_stack(node, stack, "lvmlockd"))
+    assert assess(goal, seen, "r0").harmless == ONE
 
 
 def test_what_still_runs_on_the_victim_forbids_it() -> None:
