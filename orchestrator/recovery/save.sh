@@ -103,7 +103,7 @@ flush() { # NAME MINOR DISK IDENTIFIERS HOLDER EPOCH PORT FAMILY MOUNT: $text an
 	if [ $link = Down ]; then own "$1" "$2" "$3" "$4" "$5" "$6"; return; fi
 	release "$1" "$2" || return # what a flush that was killed left behind, if its timer was killed too
 	[ $link = StandAlone ] || connection_now "$1" "$2"
-	[ $link = StandAlone ] || { not_so "$1 is $link here: $seen"; return 76; }
+	case $link in StandAlone|WFConnection|Connecting) ;; *) not_so "$1 is $link here: $seen"; return 76 ;; esac # the victim is Down: nobody is there
 	same "$1" "$2" "$3" "$4" && leased "$5" "$6" || return
 	before=$oos kept=$gi
 	if [ $role = Primary ]; then
@@ -116,6 +116,8 @@ $timer $$" </dev/null >/dev/null 2>&1 & # keeps our lock as long as it lives
 		close_port "$1" "$7" "$8" || return
 		if [ -n "$9" ]; then freeze "$1" "$9" || return; fi
 		write_bitmap "$1" "$2" || return
+	elif [ $link != StandAlone ]; then
+		$adm disconnect "$1" || return
 	fi
 	dump "$1" -- --force
 	code=$?
@@ -132,9 +134,12 @@ $timer $$" </dev/null >/dev/null 2>&1 & # keeps our lock as long as it lives
 
 write_bitmap() { # NAME MINOR: identifiers do not change by it (seen, 8.4.11); they are compared afterwards
 	connection_now "$1" "$2"
-	[ $link = StandAlone ] || { not_so "$1 is $link here: $seen"; return 76; }
 	: >"$RUN/flush-$1.connecting"
-	$adm connect "$1" || return
+	case $link in
+	StandAlone) $adm connect "$1" || return ;;
+	WFConnection|Connecting) ;; # since the link was lost
+	*) not_so "$1 is $link here: $seen"; return 76 ;;
+	esac
 	tries=0
 	until connection_now "$1" "$2"; [ $link = WFConnection ] || [ $link = Connecting ]; do
 		tries=$((tries + 1))

@@ -117,6 +117,29 @@ def test_a_blip_between_two_idle_primaries_needs_no_hand(pair: Cluster) -> None:
     assert len(discards(pair)) == 1
 
 
+def test_recovered_before_the_link_is_healed(pair: Cluster, tmp_path: Path) -> None:
+    """Both still wait for each other. The victim is saved and waits, flagged; with the cable back the pair is whole."""
+    pair.lab.cut(N2, "repl")
+    pair.until(lambda: all("cs:Connected" not in pair.proc(node) for node in (N1, N2)), "both notice", 60)
+    for node, runs in WRITES.items():
+        pair.sh(node, "\n".join(f"dd if=/dev/urandom of=/dev/drbd1 bs=4096 count={count} seek={first} conv=notrunc,fsync 2>/dev/null"
+                                for first, count in runs))
+    size = int(pair.sh(N1, "cat /sys/class/block/drbd1/size")) * 512
+    kept, lost = (image_of(pair, node, size) for node in (SURVIVOR, VICTIM))
+    token = shown(pair)
+    archives = ("--archive", str(tmp_path / "archives"))
+    said = pair.run("recover-splitbrain", "r0", "--victim", VICTIM, "--shown", token, *archives, timeout=LONG)
+    assert (said.code, "Connecting" in said.err) == (5, True), said  # it waited for the cable as long as it may
+    pair.lab.heal(N2)
+    said = pair.run("recover-splitbrain", "r0", *archives, timeout=LONG)
+    assert said.code == 0, said.err
+    pair.assert_dual_primary()
+    assert same_disks(pair, size) == kept
+    assert len(discards(pair)) == 1
+    (folder,) = (tmp_path / "archives").iterdir()
+    assert Archive.open(folder).manifest.image_sha256 == lost
+
+
 def test_a_victim_that_lost_its_power_is_saved_before_anything_connects_it(torn: Cluster, tmp_path: Path) -> None:
     size = int(torn.sh(N1, "cat /sys/class/block/drbd1/size")) * 512
     lost = image_of(torn, VICTIM, size)

@@ -169,9 +169,6 @@ def test_it_saves_only_what_it_was_told_of(torn: Cluster, tmp_path: Path) -> Non
     torn.sh(VICTIM, "dmsetup remove somebody; s=/lib/drbd/drbdsetup-84; $s new-resource r0; $s new-minor r0 1 0; drbdadm attach r0")
     refused(wanted, "r0 is StandAlone here")
     torn.sh(VICTIM, "drbdadm down r0")
-    torn.sh(SURVIVOR, "drbdadm connect r0")
-    refused(wanted, "r0 is WFConnection here")
-    torn.sh(SURVIVOR, "drbdadm disconnect r0")
     into.mkdir()
     (into / "manifest.json").write_text("{}")
     with pytest.raises(OrchestrateError, match="not a manifest of ours"):

@@ -203,7 +203,7 @@ def test_the_whole_device_and_the_survivors_rest(here: Here, tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("node", "file", "old", "new", "words"),
     [
-        (SURVIVOR, "proc-drbd", "cs:StandAlone", "cs:WFConnection", "is WFConnection here"),
+        (SURVIVOR, "proc-drbd", "cs:StandAlone", "cs:Connected", "is Connected here"),
         (SURVIVOR, "gi", "33333", "33344", "identifiers are"),
         (VICTIM, "gi", "11111", "11144", "identifiers are"),
         (VICTIM, "proc-drbd", "", PROC.format(oos=4), "is StandAlone here"),
@@ -216,6 +216,18 @@ def test_a_node_that_is_not_what_was_looked_at(here: Here, tmp_path: Path, node:
         here.save(tmp_path / "r0")
     assert refused.value.refused.rule == "save-before-discard"
     assert not (here.folder / SURVIVOR / "calls").exists() or "connect r0" not in here.calls(SURVIVOR)
+
+
+def test_a_survivor_whose_link_was_never_healed_only_disconnects(here: Here, tmp_path: Path) -> None:
+    """It still waits for its peer, which is Down: to give up waiting writes the bitmap, too."""
+    path = here.folder / SURVIVOR / "proc-drbd"
+    path.write_text(path.read_text().replace("cs:StandAlone", "cs:WFConnection"))
+    made = here.save(tmp_path / "r0")
+    assert made.survivor.extents == here.torn.theirs
+    calls = here.calls(SURVIVOR)
+    assert "disconnect r0" in calls
+    assert "connect r0" not in calls
+    assert "cs:StandAlone" in path.read_text()
 
 
 def test_a_bitmap_that_was_not_written_down_is_noticed(here: Here, tmp_path: Path) -> None:
