@@ -10,6 +10,8 @@ import pytest
 from tests.lab.behind import HOLDERS, RULE, assert_same_data, booted_by_the_distribution
 from tests.lab.cluster import DISK, N1, N2, Cluster
 
+pytestmark = pytest.mark.long
+
 VG = "vg_own"
 MADE = f"""
 vgcreate --config 'devices {{ global_filter = [ "r|^{DISK}$|" ] }}' {VG} /dev/drbd1 &&

@@ -17,7 +17,7 @@ from tests.lab.cluster import N1, N2, Cluster
 from tests.lab.test_save import copy_of, gi, image_of
 
 VICTIM, SURVIVOR = N2, N1
-KILLS = int(os.environ.get("RECOVER_KILLS", "2"))
+KILLS = int(os.environ.get("RECOVER_KILLS", "1"))
 """Random moments at which the recovery is killed."""
 LONG = 400.0
 """Seconds a recovery may take before the test gives up: everything is read twice, on nodes that may share their cores with others."""
@@ -117,6 +117,7 @@ def test_a_blip_between_two_idle_primaries_needs_no_hand(pair: Cluster) -> None:
     assert len(discards(pair)) == 1
 
 
+@pytest.mark.long
 def test_recovered_before_the_link_is_healed(pair: Cluster, tmp_path: Path) -> None:
     """Both still wait for each other. The victim is saved and waits, flagged; with the cable back the pair is whole."""
     pair.lab.cut(N2, "repl")
