@@ -134,7 +134,7 @@ def victim_alone_loses(loss: Loss) -> Found:
     found = flagged_meeting(pair, victim.node, loss.facts)
     if found.uncounted:
         return ("they parted long ago: the bitmaps do not count from one point, so neither an archive nor 8.4's resync would be complete",
-                "save the victim's whole disk and invalidate it by hand: docs/split-brain.md")
+                "save the victim's whole disk first, as docs/split-brain.md says; nothing was connected")
     at = pair.sides.index(victim)
     if found.verdict is Verdict.SPLIT_AUTO and found.losers <= {at} and found.source == 1 - at:
         return None
