@@ -82,7 +82,7 @@ class Archive:
     def with_files(self, files: dict[str, Any]) -> Archive:
         """The same with its section on changed files, written durably: what they are in has to be in the folder already."""
         made = Archive(self.folder, evolve(self.manifest, files=files))
-        _write(self.folder / "manifest.json", made.manifest.to_json().encode())
+        write_whole(self.folder / "manifest.json", made.manifest.to_json().encode())
         return made
 
 
@@ -164,7 +164,7 @@ class Partial:
         """Write a chunk; back when it would survive a power cut. Raises SaveFailedError (a full disk, for example)."""
         chunk = Chunk(f"blocks/{number:06}.z", len(data), hashlib.sha256(data).hexdigest())
         with _named(self.into):
-            _write(self.folder / chunk.file, zlib.compress(data, LEVEL))
+            write_whole(self.folder / chunk.file, zlib.compress(data, LEVEL))
             with (self.folder / "sums").open("a") as sums:
                 sums.write(f"{number} {chunk.length} {chunk.sha256}\n")
                 sums.flush()
@@ -181,7 +181,7 @@ class Partial:
     def finish(self, manifest: Manifest) -> None:
         """It is verified: say so, and give it its name."""
         with _named(self.into):
-            _write(self.folder / "manifest.json", manifest.to_json().encode())
+            write_whole(self.folder / "manifest.json", manifest.to_json().encode())
             for name in ("saving.json", "sums"):
                 (self.folder / name).unlink(missing_ok=True)
             _sync_folder(self.folder)
@@ -208,7 +208,7 @@ class Partial:
         if not about.exists() or json.loads(about.read_text()) != self.identity:
             shutil.rmtree(self.folder)
             (self.folder / "blocks").mkdir(parents=True)
-            _write(about, json.dumps(self.identity).encode())
+            write_whole(about, json.dumps(self.identity).encode())
             _sync_folder(self.folder.parent)
             return
         sums = self.folder / "sums"
@@ -238,7 +238,7 @@ def _is_right(path: Path, chunk: Chunk) -> bool:
     return True
 
 
-def _write(path: Path, data: bytes) -> None:
+def write_whole(path: Path, data: bytes) -> None:
     """Whole or not at all, also if the power goes."""
     fresh = path.with_name(path.name + ".new")
     with fresh.open("wb") as file:

@@ -7,7 +7,6 @@ killed goes on with what is there.
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable
 from pathlib import Path
 
 import anyio
@@ -48,7 +47,6 @@ class Saving:
     consents: tuple[Consent, ...]
     watch: Watch
     waived: str = ""
-    leases: Callable[[], tuple[tuple[str, str, int], ...]] = tuple
 
     async def __call__(self, step: Step, facts: ClusterFacts) -> str:
         """The place of the verified archive. Raises RefusedError and SaveFailedError: nothing may be discarded then."""

@@ -22,6 +22,7 @@ from attrs import frozen
 
 from orchestrator.commands import Command, Effect
 from orchestrator.errors import OrchestrateError, StepFailedError
+from orchestrator.recovery.archive import write_whole
 from orchestrator.recovery.files import FileChange, FileReport
 from orchestrator.recovery.site import SCRIPT, Request, Site, Unseen, said_of
 from orchestrator.recovery.tree import TreeError, unpack
@@ -91,7 +92,7 @@ async def save_files(remote: Remote, request: Request, found: FileReport, into: 
         raise StepFailedError(f"{len(wrong)} saved files are not what {request.victim} has, the first: {wrong[0]!r}; save again")
     names = [name for name, _ in chosen]
     document = {"names": names, "sha256": sums, "report": found.document()}
-    await anyio.to_thread.run_sync(_write, into / LIST, json.dumps(document, indent=1) + "\n")
+    await anyio.to_thread.run_sync(write_whole, into / LIST, (json.dumps(document, indent=1) + "\n").encode())
     return SavedFiles(into / TAR, tuple(names), sums)
 
 
@@ -141,18 +142,8 @@ def _sums_of(tar: Path) -> dict[str, str]:
             if member.islnk():
                 found[name] = found[member.linkname.removeprefix("./")]
             elif member.isreg() and (source := members.extractfile(member)) is not None:
-                found[name] = hashlib.file_digest(source, "sha256").hexdigest()  # type: ignore[arg-type]
+                found[name] = hashlib.file_digest(source, "sha256").hexdigest()  # type: ignore[arg-type]  # extractfile gives a reader, typed as IO
     return found
-
-
-def _write(path: Path, text: str) -> None:
-    """Whole or not at all."""
-    new = path.with_name(path.name + ".new")
-    with new.open("w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    new.rename(path)
 
 
 # -- taking out --------------------------------------------------------------------------------------------------------

@@ -47,7 +47,7 @@ def virtual_up(seed: int) -> VirtualRun:
         records = list(read(scene.operator.folder / "one.jsonl"))
         logs = {node: (await world.machines[index].run(("dmesg",), pace=sleep)).stdout for index, node in enumerate(NODES)}
         looks = max(record["ended"] - record["began"] for record in records if record["kind"] == "looked")
-        critical = looks + longest(items, durations(records, items, logs, looks=True))  # type: ignore[arg-type]
+        critical = looks + longest(items, durations(records, items, logs, looks=True))  # type: ignore[arg-type]  # one log for each node, as the bench has them
         found.append(VirtualRun(records[-1]["at"] - records[0]["at"], critical))
 
     play(seed, act, tempo=evolve(QUICK, fork=FORK))

@@ -77,7 +77,7 @@ def on(cluster: Cluster, call: object) -> object:
     """Run `call(remote)` against the lab's nodes."""
     async def inside() -> object:
         async with reaching(load(cluster.config()), compare=False) as remote:
-            return await call(remote)  # type: ignore[operator]
+            return await call(remote)  # type: ignore[operator]  # each caller knows what its call gives
 
     return anyio.run(inside)
 

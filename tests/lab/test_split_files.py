@@ -118,7 +118,7 @@ class Split(Cluster):
         self.must(N1, BEFORE)
         self.lab.cut(N2, "repl")
         for node in (N1, N2):
-            self.until(lambda node=node: "cs:WFConnection" in self.proc(node), f"{node} lost its peer")  # type: ignore[misc]
+            self.until(lambda node=node: "cs:WFConnection" in self.proc(node), f"{node} lost its peer")  # type: ignore[misc]  # a default binds the loop's node
         if self.kind == "gfs2":
             self.must(N2, f"printf '%s' '{LOCAL}' >/etc/lvm/lvmlocal.conf; modprobe gfs2")
         self.must(N2, "drbdadm primary r0")
@@ -142,7 +142,7 @@ class Split(Cluster):
         async def run() -> list[object]:
             async with reaching(load(self.config())) as remote:
                 assert isinstance(remote, Remote)
-                return [await call[0](remote, Request(), *call[1:]) for call in calls]  # type: ignore[index]
+                return [await call[0](remote, Request(), *call[1:]) for call in calls]  # type: ignore[index]  # (function, arguments)
 
         return anyio.run(run)
 

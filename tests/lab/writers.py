@@ -11,7 +11,7 @@ import os, sys, time
 SERVED = "/sys/fs/cgroup/system.slice/smbd.service/cgroup.procs"
 number = None
 while True:
-    time.sleep(0.1)
+    time.sleep(0.1)  # the pace of a writer
     if not os.path.exists(SERVED) or not open(SERVED).read():
         continue
     fd = os.open(sys.argv[1], os.O_WRONLY | os.O_APPEND | os.O_CREAT)

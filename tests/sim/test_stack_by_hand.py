@@ -53,7 +53,7 @@ def test_a_human_is_the_fence() -> None:
     async def act(scene: Scene) -> None:
         await scene.brought_up()
         scene.wires(False)
-        await anyio.sleep(60)
+        await anyio.sleep(60)  # of the virtual clock: nothing goes on by itself, however long
         for index, machine in enumerate(scene.world.machines):
             assert scene.stack.volumes.write(index, WHERE, index) is Written.WAITS
             first, *who = machine.files.read(f"/run/orchestrate/asked.{NAMES[1 - index]}").split()
@@ -75,7 +75,7 @@ def test_a_node_dies_with_its_management_controller() -> None:
         await scene.brought_up()
         scene.stack.shooting.addresses.clear()  # no BMC answers
         scene.world.power_off(1)
-        await anyio.sleep(60)
+        await anyio.sleep(60)  # of the virtual clock: nothing goes on by itself, however long
         assert scene.stack.volumes.write(0, WHERE, 0) is Written.WAITS
         assert "fence_ipmilan off failed" in scene.world.machines[0].files.read(f"/run/orchestrate/failed.{OTHER}")
         assert await fence(scene, 0, "--ack", OTHER) == 0
