@@ -6,7 +6,8 @@ from functools import cache
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
-from orchestrator.config import Config, net_settings
+from orchestrator.config import Config
+from orchestrator.net_settings import net_settings
 from states.facts import Generation
 
 if TYPE_CHECKING:

@@ -1,0 +1,118 @@
+"""[supervise] of cluster.toml: what a supervisor may do by itself, whom it tells, and which names it keeps.
+
+Times are seconds. Everything has a default that is safe: it repairs what loses nothing, listens on the loopback only,
+and tells nobody but its log.
+"""
+
+from __future__ import annotations
+
+import re
+
+from attrs import Factory, frozen
+
+POLICIES = ("repair", "observe", "off")
+"""May act; only watches and tells; is left out altogether."""
+BACK_ENDS = ("", "dns", "exec", "hosts")
+
+
+@frozen
+class AlertsSection:
+    """[supervise.alerts]: `command` gets an alert as JSON on stdin; `webhook` is a URL it is posted to, signed with what
+    `webhook_secret_file` holds; `mail_to` goes through the machine's own sendmail. An alert that stays is told again
+    every `repeat` seconds (0: once)."""
+
+    command: tuple[str, ...] = ()
+    webhook: str = ""
+    webhook_secret_file: str = ""
+    mail_to: tuple[str, ...] = ()
+    mail_from: str = "orchestrate"
+    repeat: float = 14400.0
+
+
+@frozen
+class NamesSection:
+    """[supervise.names]: one name whose addresses are those of the healthy nodes.
+
+    `backend`: "dns" (RFC 2136 to `server`, `port`, signed with the TSIG key `key_name` from `key_file`), "exec" (`command`,
+    with the records as JSON on stdin), "hosts" (`file`), or "" for none. `addresses`: node to the address clients use,
+    where it is not `[node.X] address`. A node whose one-minute load per core is above `load_high` (0: never) or that has more
+    than `sessions_high` SMB sessions is left out until it is below the `_low` ones. `keep_last`: the last one stays, healthy or not.
+    """
+
+    backend: str = ""
+    name: str = ""
+    zone: str = ""
+    server: str = ""
+    port: int = 53
+    key_name: str = ""
+    key_file: str = ""
+    key_algorithm: str = "hmac-sha256"
+    ttl: int = 10
+    timeout: float = 2.0
+    command: tuple[str, ...] = ()
+    file: str = ""
+    addresses: dict[str, tuple[str, ...]] = Factory(dict)
+    load_high: float = 0.0
+    load_low: float = 0.0
+    sessions_high: int = 0
+    sessions_low: int = 0
+    keep_last: bool = True
+
+
+@frozen
+class SuperviseSection:
+    """[supervise]: `policy` for everything, `resources` and `layers` by name where they differ.
+
+    `sweep`: how often a node's own follower compares what announces nothing. `look_every`: a full look, though nothing has
+    happened. `flaps` repairs of one thing within `flap_window` are enough: then it waits for a human. `listen`: address:port
+    of /metrics, /healthz and /readyz ("" for none).
+    """
+
+    policy: str = "repair"
+    resources: dict[str, str] = Factory(dict)
+    layers: dict[str, str] = Factory(dict)
+    sweep: float = 1.0
+    look_every: float = 300.0
+    flaps: int = 3
+    flap_window: float = 600.0
+    listen: str = "127.0.0.1:9943"
+    alerts: AlertsSection = Factory(AlertsSection)
+    names: NamesSection = Factory(NamesSection)
+
+
+SECTIONS = (AlertsSection, NamesSection, SuperviseSection)
+
+
+def supervise_problems(section: SuperviseSection, nodes: tuple[str, ...], resources: tuple[str, ...]) -> list[str]:
+    """What cannot be meant, each as `key: what was expected`."""
+    found = [f"supervise.{key}: one of {', '.join(POLICIES)} was expected, found {value!r}"
+             for key, value in _policies(section) if value not in POLICIES]
+    found += [f"supervise.resources.{name}: no such resource" for name in section.resources if name not in resources]
+    if section.listen and not re.fullmatch(r"(\S+):([0-9]{1,5})", section.listen):
+        found.append(f'supervise.listen: "ADDRESS:PORT" was expected, found {section.listen!r}')
+    for key, least in (("sweep", 0.2), ("look_every", 5.0), ("flap_window", 1.0)):
+        if getattr(section, key) < least:
+            found.append(f"supervise.{key}: at least {least} s was expected, found {getattr(section, key)}")
+    return found + _names_problems(section.names, nodes)
+
+
+def _policies(section: SuperviseSection) -> list[tuple[str, str]]:
+    named = [("policy", section.policy)]
+    named += [(f"resources.{name}", value) for name, value in section.resources.items()]
+    return named + [(f"layers.{name}", value) for name, value in section.layers.items()]
+
+
+def _names_problems(names: NamesSection, nodes: tuple[str, ...]) -> list[str]:
+    at = "supervise.names"
+    if names.backend not in BACK_ENDS:
+        return [f"{at}.backend: one of {', '.join(BACK_ENDS[1:])} was expected, found {names.backend!r}"]
+    needs = {"dns": ("name", "zone", "server"), "exec": ("name", "command"), "hosts": ("name", "file")}.get(names.backend, ())
+    found = [f"{at}.{key}: the back end {names.backend} needs it" for key in needs if not getattr(names, key)]
+    found += [f"{at}.addresses.{node}: no such node; nodes are {', '.join(nodes)}" for node in names.addresses if node not in nodes]
+    if bool(names.key_name) != bool(names.key_file):
+        found.append(f"{at}.key_file: key_name and key_file belong together")
+    for kind in ("load", "sessions"):
+        high, low = getattr(names, f"{kind}_high"), getattr(names, f"{kind}_low")
+        if high and not 0 < low <= high:
+            found.append(f"{at}.{kind}_low: above 0 and at most {kind}_high ({high}) was expected, found {low}")
+    return found
