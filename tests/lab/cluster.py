@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -53,6 +53,11 @@ def booted(folder: Path, spec: LabSpec) -> Iterator[Lab]:
         yield made
     finally:
         made.down()
+
+
+def first_of(values: Iterable[int], some: int) -> list[Any]:
+    """Parameters of a scenario that repeats: `make test` runs `some` of them, `make lab-test` all."""
+    return [pytest.param(value, marks=() if number < some else pytest.mark.long) for number, value in enumerate(values)]
 
 
 @frozen

@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
+import pytest
+
 from tests.lab.cluster import N1, N2, Cluster
 
 CUT = "iptables-legacy -A INPUT -i vec1 -p tcp -j DROP"
@@ -48,6 +50,7 @@ def apart(cluster: Cluster, word: str = "cs:WFConnection") -> bool:
     return all(cluster.proc(node).startswith(word) for node in (N1, N2))
 
 
+@pytest.mark.long
 def test_what_keeps_two_good_sides_apart(pair: Cluster) -> None:
     assert found(pair)["kind"] == "healthy"
     assert found(pair)["type_next"] is None
@@ -90,6 +93,7 @@ def meet_otherwise(cluster: Cluster, change: str, gave_up: str = "cs:StandAlone"
     cluster.until(lambda: any(cluster.proc(node).startswith(gave_up) for node in (N1, N2)), "one side gave up")
 
 
+@pytest.mark.long
 def test_what_drbd_refuses(pair: Cluster) -> None:
     """`drbdadm up` exits 0 in all of these. What is said to be typed mends each."""
     pair.both("drbdadm secondary r0")

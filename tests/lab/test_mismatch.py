@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.lab.cluster import DISK, N1, N2, Cluster
 
 RUN_OTHERWISE = """
@@ -33,6 +35,7 @@ def went_down(cluster: Cluster) -> None:
     assert cluster.run("down").code == 0
 
 
+@pytest.mark.long
 def test_what_one_kernel_runs_differs(cluster: Cluster) -> None:
     """One pair for all settings: nothing ever connects, so each starts from the same place."""
     went_down(cluster)
@@ -61,6 +64,7 @@ def test_what_one_file_says_differs(cluster: Cluster) -> None:
     assert "discard-zero-changes" in cluster.sh(N2, "cat /etc/drbd.d/r0.res.before")
 
 
+@pytest.mark.long
 def test_a_discarding_policy_has_to_be_accepted(cluster: Cluster) -> None:
     cluster.resource('after_sb_0pri = "discard-zero-changes"')
     assert cluster.up(code=2).err.count("\n") == 1
@@ -80,6 +84,7 @@ def test_data_under_new_metadata_is_not_overwritten(cluster: Cluster) -> None:
     assert cluster.sh(N2, f"dd if={DISK} bs=4096 skip=10 count=1 2>/dev/null | head -c 8") == "precious"
 
 
+@pytest.mark.long
 def test_a_pair_that_runs_discarding_policies_is_not_already_there(cluster: Cluster) -> None:
     cluster.up()
     cluster.both("drbdadm net-options --after-sb-0pri=discard-zero-changes r0")
@@ -88,6 +93,7 @@ def test_a_pair_that_runs_discarding_policies_is_not_already_there(cluster: Clus
     assert "discard-zero-changes" in said.err
 
 
+@pytest.mark.long
 def test_unrelated_data(cluster: Cluster) -> None:
     went_down(cluster)
     for node, identifier in ((N1, "1111111111111110"), (N2, "2222222222222220")):
@@ -112,6 +118,7 @@ def test_the_port_is_opened_where_iptables_blocks_it(cluster: Cluster) -> None:
     assert "DROP" in rules
 
 
+@pytest.mark.long
 def test_a_port_blocked_where_we_do_not_open_ends_at_the_deadline(cluster: Cluster) -> None:
     cluster.resource("connect_deadline = 8")
     for node in (N1, N2):
@@ -121,6 +128,7 @@ def test_a_port_blocked_where_we_do_not_open_ends_at_the_deadline(cluster: Clust
     assert "Connecting" in said.err
 
 
+@pytest.mark.long
 def test_too_small_a_disk(cluster: Cluster) -> None:
     cluster.sh(N2, "truncate -s 200K /run/small; losetup /dev/loop0 /run/small")
     cluster.changes[f'disk = "{DISK}"'] = f'disks = {{ {N1} = "{DISK}", {N2} = "/dev/loop0" }}'
@@ -145,6 +153,7 @@ def test_a_volume_group_on_the_backing_disk(cluster: Cluster) -> None:
     assert "Began resync as SyncTarget" in cluster.sh(N2, "dmesg")
 
 
+@pytest.mark.long
 def test_a_boot_unit_that_connects_is_taken_out_of_the_boot(cluster: Cluster) -> None:
     cluster.sh(N1, "systemctl enable drbd.service")
     assert "take DRBD's own units out of the boot" in cluster.run("plan").out
@@ -152,6 +161,7 @@ def test_a_boot_unit_that_connects_is_taken_out_of_the_boot(cluster: Cluster) ->
     assert "disabled" in cluster.sh(N1, "systemctl is-enabled drbd.service")
 
 
+@pytest.mark.long
 def test_a_changed_host_key(cluster: Cluster) -> None:
     known = cluster.lab.config_path.parent / "known_hosts.wrong"
     lines = (cluster.lab.config_path.parent / "known_hosts").read_text().splitlines()

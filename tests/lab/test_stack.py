@@ -84,6 +84,7 @@ def test_smb_conf_that_samba_does_not_understand(serving: StackCluster) -> None:
     serving.assert_serving()
 
 
+@pytest.mark.long
 def test_a_missing_package(serving: StackCluster) -> None:
     serving.sh(N1, "mv /usr/sbin/mkfs.gfs2 /root")
     try:
@@ -97,6 +98,7 @@ def test_a_missing_package(serving: StackCluster) -> None:
     assert serving.up("--json").json()["steps_sent"] == 0
 
 
+@pytest.mark.long
 def test_no_room_for_a_file(serving: StackCluster) -> None:
     serving.sh(N2, "mount -t tmpfs -o size=4k none /etc/corosync; head -c 4096 /dev/zero >/etc/corosync/filler")
     try:
@@ -111,6 +113,7 @@ def test_no_room_for_a_file(serving: StackCluster) -> None:
     assert serving.up("--json").json()["steps_sent"] == 0
 
 
+@pytest.mark.long
 def test_a_file_system_of_another_cluster(serving: StackCluster) -> None:
     serving.both(f"systemctl stop smbd; umount {MOUNT}")
     label = f"tunegfs2 -o locktable={{}}:{NAME} {DEVICE} && sync"
@@ -148,6 +151,7 @@ def test_down_goes_strictly_backwards(serving: StackCluster) -> None:
     assert serving.run("down", "--json").json()["steps_sent"] == 0
 
 
+@pytest.mark.long
 def test_two_keys(stopped: StackCluster) -> None:
     stopped.sh(N2, "cp -p /etc/corosync/authkey /root; head -c 256 /dev/urandom >/etc/corosync/authkey")
     try:
@@ -160,6 +164,7 @@ def test_two_keys(stopped: StackCluster) -> None:
         stopped.sh(N2, "mv /root/authkey /etc/corosync/authkey")
 
 
+@pytest.mark.long
 def test_a_foreign_group_of_the_same_name(stopped: StackCluster) -> None:
     """It can be made only while ours is not seen: the stack is down. Without it everything comes up again."""
     made = stopped.sh(N1, FOREIGN_GROUP)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.lab.cluster import DISK, N1, N2, Cluster
 
 
@@ -34,6 +36,7 @@ def first_intents(cluster: Cluster) -> list[str]:
     return [record["key"] for record in records if record["kind"] == "intent" and record["run"] == records[0]["run"]]
 
 
+@pytest.mark.long
 def test_plan_is_what_up_does(cluster: Cluster) -> None:
     items = cluster.run("plan", "--json").json()["items"]
     planned = [item["key"] for item in items if item["node"]]
@@ -69,6 +72,7 @@ def test_skip_initial_sync_on_zeros(cluster: Cluster) -> None:
     assert not [claim for claim in cluster.claims() if claim[1] == "force-primary"]
 
 
+@pytest.mark.long
 def test_one_primary_only(cluster: Cluster) -> None:
     cluster.resource("primaries = 1")
     cluster.up()
@@ -76,6 +80,7 @@ def test_one_primary_only(cluster: Cluster) -> None:
     assert "already there" in cluster.up().out
 
 
+@pytest.mark.long
 def test_starts_from_every_half_way(cluster: Cluster) -> None:
     """What a person may have typed before: metadata on one node, one side up, both connected and Inconsistent."""
     cluster.up()
@@ -104,6 +109,7 @@ def test_a_file_system_is_never_written_over(cluster: Cluster) -> None:
     assert cluster.run("plan").code == 3
 
 
+@pytest.mark.long
 def test_bytes_without_a_signature_are_data_too(cluster: Cluster) -> None:
     cluster.sh(N1, f"printf x | dd of={DISK} bs=1 seek=4096 conv=notrunc,fsync 2>/dev/null")
     said = cluster.up(code=3)
