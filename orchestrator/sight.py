@@ -104,7 +104,7 @@ def _remembered(before: NodeFacts, now: NodeFacts) -> NodeFacts:
     for resource, side in now.sides:
         # a look that falls into the middle of another step's work reads no identifiers: that is no reason to forget
         untouched = side.metadata is Metadata.MISSING or side.identifiers is None or side.identifiers.just_created
-        if side.contents is Contents.UNKNOWN and untouched:
+        if side.contents is Contents.UNKNOWN and untouched and not (side.touched or side.holders):  # somebody may have written there since
             old = before.side(resource)
             now = now.with_side(resource, evolve(side, contents=old.contents, signature=side.signature or old.signature))
     return now

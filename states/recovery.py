@@ -15,7 +15,7 @@ from states.consent import NOTHING_CHANGED, Consent, Record
 from states.facts import ClusterFacts, Side
 from states.goal import Direction, Do, Goal, Ledger, Wanted
 from states.handshake import Prediction, Verdict
-from states.identifiers import same
+from states.identifiers import Flag, same
 from states.pair import SPLIT, Pair, contender, identifiers_differ, terms
 from states.resource import BOOT
 from states.stack import stack_stands_on
@@ -69,8 +69,9 @@ class Case:
     @property
     def archive(self) -> str:
         """Where the archive is that this run has verified; "" before. What an earlier run saved is compared with the disk again:
-        a side that was promoted since has the same identifiers (8.4 rotates none there) and may hold more."""
-        return dict(self.pair.ledger.archives).get(self.pair.wanted.name, "")
+        a side that was promoted since has the same identifiers (8.4 rotates none there) and may hold more. Where it is being
+        overwritten already there is nothing left to compare with, and nothing of its own that came since."""
+        return dict(self.pair.ledger.archives).get(self.pair.wanted.name, "") or (self.on_record if self.begun else "")
 
     @property
     def on_record(self) -> str:
@@ -96,14 +97,24 @@ class Case:
     @property
     def armed(self) -> bool:
         """A discard under this consent was carried out on the victim, and its kernel is still trying."""
-        claims = self.facts.node(self.consent.victim).claims
-        sent = any(one.step == Do.DISCARD.value and one.code == 0 and one.op_id.endswith(self.consent.token) for one in claims)
-        return sent and self.victim.trying
+        return flagged_once(self.facts, self.consent) and self.victim.trying
+
+    @property
+    def begun(self) -> bool:
+        """... and copying had begun when it was broken off. DRBD 9 keeps the identifiers of the split until a copy is whole."""
+        ids = self.victim.identifiers
+        return flagged_once(self.facts, self.consent) and ids is not None and Flag.CONSISTENT not in ids.flags
 
     @property
     def outcome(self) -> Prediction:
         """What DRBD will decide if the victim carries the flag. UNKNOWN where identifiers are unread."""
         return flagged_meeting(self.pair, self.consent.victim, self.facts)
+
+
+def flagged_once(facts: ClusterFacts, consent: Consent) -> bool:
+    """The victim keeps the claim of a discard under this consent that was carried out."""
+    claims = facts.node(consent.victim).claims
+    return any(one.step == Do.DISCARD.value and one.code == 0 and one.op_id.endswith(consent.token) for one in claims)
 
 
 def flagged_meeting(pair: Pair, victim: str, facts: ClusterFacts) -> Prediction:

@@ -14,7 +14,7 @@ from states.goal import Do, Goal, Ledger, Step, Wanted
 from states.handshake import Verdict
 from states.identifiers import Flag
 from states.pair import Pair
-from states.recovery import common_ancestor, flagged_meeting, unchanged
+from states.recovery import common_ancestor, flagged_meeting, flagged_once, unchanged
 from states.stack import stack_stands_on
 from states.vocabulary import DiskState, Role
 
@@ -116,7 +116,7 @@ def saved_first(loss: Loss) -> Found:
     if unchanged(victim) and common_ancestor(Pair.of(loss.facts, loss.wanted, loss.ledger)):
         return None
     place = dict(loss.ledger.archives).get(loss.wanted.name, "")
-    if loss.step.do is Do.CONNECT and not place:  # the victim was armed by a run that had verified what is on record
+    if not place and (loss.step.do is Do.CONNECT or _begun(loss)):  # the victim was armed by a run that had verified what is on record
         record = loss.facts.node(victim.node).record(loss.wanted.name)
         place = record.saved if record is not None else ""
     if not place:
@@ -150,9 +150,18 @@ def covered(loss: Loss) -> bool:
     pair, victim = Pair.of(loss.facts, loss.wanted, loss.ledger), loss.side(victim=True)
     if not victim.trying or not pair.prediction.losers <= {pair.sides.index(victim)}:  # were the flag gone, a policy would decide
         return False
-    if pair.prediction.losers and not unchanged(victim) and not dict(loss.ledger.archives).get(loss.wanted.name):
+    verified = dict(loss.ledger.archives).get(loss.wanted.name) or _begun(loss)
+    if pair.prediction.losers and not unchanged(victim) and not verified:
         return False  # ... and what another run has saved may not be all of it any more
     return all(rule(loss) is None for rule in (consented, one_victim, victim_is_idle, survivor_is_good, saved_first, victim_alone_loses))
+
+
+def _begun(loss: Loss) -> bool:
+    """A discard under this consent was carried out, and the victim's disk is no whole image of anything any more: what it had is
+    in the archive on record, and nobody could have written there since."""
+    victim = loss.side(victim=True)
+    inconsistent = victim.identifiers is not None and Flag.CONSISTENT not in victim.identifiers.flags
+    return loss.consent is not None and inconsistent and flagged_once(loss.facts, loss.consent)
 
 
 def waived(place: str) -> str:

@@ -283,11 +283,15 @@ discard() { # NAME MINOR DISK IDENTIFIERS CLEAN: this side's changes go. CLEAN "
 	link_now "$1" "$2"
 	case $seen in
 	*cs:Connected*|*connection:Connected*|*ro:Primary/*|*" role:Primary"*|*ds:Diskless/*|*" disk:Diskless"*) printf 'not what was looked at: %s\n' "$seen"; return 76 ;;
+	*cs:*Sync*|*cs:WFBit*|*cs:Verify*|*cs:Ahead*|*cs:Behind*) printf 'they talk already: %s\n' "$seen"; return 76 ;; # 8.4 has other words then
 	esac
-	if [ "$5" = yes ]; then marked "$1" "$2" || return; else
+	case $5$seen in
+	yes*) marked "$1" "$2" || return ;;
+	*ds:Inconsistent/*|*" disk:Inconsistent"*) ;; # an earlier discard was broken off: what was written since is the survivor's
+	*)
 		written "$1" "$2"
 		[ "$kib" = 0 ] || { printf 'not what was saved: %s KiB were written since\n' "$kib"; return 76; }
-	fi
+	esac
 	case $seen in *cs:WF*|*cs:Un*|*connection:Connecting*|*connection:Un*) $adm disconnect "$1" || return ;; esac # it tried without the flag
 	if [ $generation = 9 ]; then link_now "$1" "$2"; peer_known "$1" || return; fi
 	printf 'orchestrate: drbd %s: connecting\n' "$1" >/dev/kmsg
