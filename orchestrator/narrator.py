@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from enum import Enum
 from typing import Any
@@ -19,12 +20,18 @@ from states.vocabulary import Layer, Resource
 
 
 class Narrator:
-    """Journals and narrates. `write` adds a record to the journal."""
+    """Journals and narrates. `write` adds a record to the journal.
 
-    def __init__(self, goal: Goal, watch: Watch, write: Callable[..., None]) -> None:
+    A run looks again at once at what it has half seen, and tells what that shows. `patience`: seconds after which "unknown" is
+    told all the same; then, too, of the layers of a node that cannot be seen. For who watches and does not run.
+    """
+
+    def __init__(self, goal: Goal, watch: Watch, write: Callable[..., None], patience: float = math.inf) -> None:
         self._goal = goal
         self._watch = watch
         self._write = write
+        self._patience = patience
+        self._half_seen: dict[str, float] = {}
         self._states: dict[str, Enum] = {}
         self._known: dict[tuple[str, str], str] = {}
         self.progress: dict[str, Progress] = {}
@@ -33,16 +40,25 @@ class Narrator:
         """Tell every move of a machine, and say when its table does not know it."""
         for wanted in self._goal.resources:
             state = classify(Pair.of(facts, wanted, ledger))
-            half_seen = state is Resource.UNKNOWN and not all(facts.node(name).fresh for name in wanted.nodes)
-            if not half_seen:
+            fresh = all(facts.node(name).fresh for name in wanted.nodes)
+            if not self._is_half_seen(wanted.name, known=state is not Resource.UNKNOWN, fresh=fresh):
                 self._tell(wanted.name, state)
         for placed in self._goal.stack.layers if self._goal.stack is not None else ():
             for name in placed.nodes:
-                node = facts.node(name)
-                if node.reachable and not (node.layer(placed.name).state is Layer.UNKNOWN and not node.fresh):
-                    self._tell(f"{placed.name} on {name}", node.layer(placed.name).state)
-
+                node, machine = facts.node(name), f"{placed.name} on {name}"
+                state_there = node.layer(placed.name).state
+                told = node.reachable or (self._patience < math.inf and machine in self._states)
+                if told and not self._is_half_seen(machine, known=state_there is not Layer.UNKNOWN, fresh=node.fresh):
+                    self._tell(machine, state_there)
         self._remember(facts)
+
+    def _is_half_seen(self, machine: str, *, known: bool, fresh: bool) -> bool:
+        """Something has happened since the last look, and nobody has been patient for too long."""
+        if known or fresh:
+            self._half_seen.pop(machine, None)
+            return False
+        now: float = anyio.current_time()
+        return now - self._half_seen.setdefault(machine, now) < self._patience
 
     def _remember(self, facts: ClusterFacts) -> None:
         """The newest identifiers of every side are kept: a node that was away must not serve older data alone one day."""

@@ -18,6 +18,8 @@ from states.vocabulary import Contents, Layer, Metadata
 
 FRESH = 30.0
 """Seconds after which what was seen of a node is no ground to act on."""
+MOST_RECENT = 1000
+"""Events of a node that are kept at least, to be put together with a look that is under way."""
 TOLD = ("configured", "role", "disk", "connection", "replication", "peer_role", "peer_disk", "suspended")
 """What events tell of a side, counters apart."""
 
@@ -52,7 +54,10 @@ class Sight:
             self.facts = self.facts.replace(evolve(self.facts.node(line.node), fresh=False, seen_at=-math.inf))
             return
         now = anyio.current_time()
-        self._recent.setdefault(line.node, []).append((now, line))
+        recent = self._recent.setdefault(line.node, [])
+        recent.append((now, line))
+        if len(recent) > 2 * MOST_RECENT:
+            del recent[:MOST_RECENT]
         self._fold(line, now)
 
     def _fold(self, line: EventLine, now: float) -> None:

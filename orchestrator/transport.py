@@ -70,6 +70,23 @@ class Unknown:
 Outcome = Exited | Signalled | NotSent | Unknown
 
 
+class Followed(Protocol):
+    """The lines of a followed command. After they ended, `why_ended` says why: None for the command's own end."""
+
+    @property
+    def why_ended(self) -> NotSent | Unknown | None:
+        """None, too, while lines may still come."""
+        ...
+
+    def __aiter__(self) -> AsyncIterator[str]:
+        """Itself."""
+        ...
+
+    async def __anext__(self) -> str:
+        """The next line. Never raises for anything a network or a node can do."""
+        ...
+
+
 class Pulled(Protocol):
     """The bytes of a command's stdout, in pieces of any size. What is not asked for waits on the node: nothing is read ahead
     but a few MiB. When the iteration has ended, for whatever reason, `outcome` says how: only Exited(0) is all of it."""
@@ -95,7 +112,7 @@ class Transport(Protocol):
         """Run to its end. Never raises for anything a network or a node can do."""
         ...
 
-    def follow(self, command: Command) -> AbstractAsyncContextManager[AsyncIterator[str]]:
+    def follow(self, command: Command) -> AbstractAsyncContextManager[Followed]:
         """Start a long-lived READ command and iterate over its lines. The iteration ends when the stream does, for
         whatever reason; leaving the context ends the command on the node."""
         ...

@@ -14,7 +14,7 @@ from transitions import Machine, MachineError
 
 from states import layer, node, recovery, resource
 from states.table import Row
-from states.vocabulary import Layer, Node, Recovery, Resource
+from states.vocabulary import By, Layer, Node, Recovery, Resource
 
 TABLES: dict[type[Enum], tuple[Row, ...]] = {
     Resource: resource.TABLE, Recovery: recovery.TABLE, Layer: layer.TABLE, Node: node.TABLE,
@@ -60,11 +60,12 @@ def advance(state: Enum, event: str) -> Enum:
     return holder.state
 
 
-def lawful(before: Enum, after: Enum) -> str | None:
-    """The event that explains a move that was seen; "" if nothing moved, None if no row of the table does."""
+def lawful(before: Enum, after: Enum, *, by_us: bool = True) -> str | None:
+    """The event that explains a move that was seen; "" if nothing moved, None if no row of the table does. Not `by_us`: nobody is
+    known to act, so a row that the world takes explains it better, where there is one."""
     if before is after:
         return ""
-    for row in TABLES[type(before)]:
-        if row.source is before and row.target is after:
-            return row.event
-    return None
+    rows = [row for row in TABLES[type(before)] if row.source is before and row.target is after]
+    unasked = [row for row in rows if row.by is not By.US]
+    found = rows if by_us else unasked or rows
+    return found[0].event if found else None

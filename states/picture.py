@@ -55,7 +55,9 @@ class Load:
 @frozen
 class Picture:
     """`machines`: every machine, with since when. `moves`: the last ones, the newest at the end. `doing`: what the
-    supervisor is about, or whom it leaves alone; "" at rest. `counts`: totals since the start, by the names in `supervisor.counts`."""
+    supervisor is about, or whom it leaves alone; "" at rest. `counts`: totals since the start, by the names in `supervisor.counts`.
+    `leases`: node, and who acts on it now (holds its lease), "" for nobody. `marks`: node, and its maintenance mark, "" for none.
+    `followed`: nodes whose events come by themselves at this moment; of the others no more is known than the last look saw."""
 
     cluster: str
     at: float
@@ -69,6 +71,9 @@ class Picture:
     maintenance: frozenset[str] = field(default=frozenset())
     doing: str = ""
     counts: Mapping[str, int] = Factory(dict)
+    leases: tuple[tuple[str, str], ...] = ()
+    marks: tuple[tuple[str, str], ...] = ()
+    followed: frozenset[str] = field(default=frozenset())
 
     def state(self, machine: str) -> Enum | None:
         """What a machine is, None if it was never seen."""

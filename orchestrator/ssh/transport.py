@@ -53,7 +53,7 @@ class _Node:
 
 
 class Lines(AsyncIterator[str]):
-    """The lines of a followed command. After they ended, `why_ended` says why: None for the command's own end."""
+    """The lines of a followed command; implements `orchestrator.transport.Followed`."""
 
     def __init__(self, session: Follower | None, why: NotSent | Unknown | None) -> None:
         self._session = session
