@@ -23,9 +23,9 @@ class Looks:
     _under_way: set[str] = field(factory=set)
     _times: dict[str, int] = field(factory=dict)
 
-    def want(self, node: str, within: float = 0.0) -> None:
-        """A look at this node is to begin within so many seconds."""
-        at = max(anyio.current_time() + within, self._ended.get(node, -math.inf) + SPACING)
+    def want(self, node: str, within: float = 0.0, spacing: float = SPACING) -> None:
+        """A look at this node is to begin within so many seconds, though not sooner than `spacing` after the end of the last."""
+        at = max(anyio.current_time() + within, self._ended.get(node, -math.inf) + spacing)
         self._due[node] = min(self._due.get(node, math.inf), at)
 
     def ready(self) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ from typing import Any
 
 import anyio
 from anyio.abc import TaskGroup
-from attrs import define, evolve, field
+from attrs import define, field
 
 from orchestrator.errors import LeaseHeldError
 from orchestrator.lease import is_dead
@@ -29,6 +29,7 @@ from orchestrator.supervisor.looks import Looks
 from orchestrator.supervisor.pushed import Pushed
 from orchestrator.supervisor.said import Beat, Following, Gap, Leased, Logged, Marked, Stirred, WatchedBy
 from orchestrator.supervisor.story import Story
+from states.evolve import evolve
 from states.facts import ClusterFacts, NodeFacts
 from states.goal import Goal, Ledger
 from states.pair import Pair
@@ -40,6 +41,8 @@ SETTLE = 0.2
 """Seconds from an event to the look it asks for: events come in bursts."""
 STIR = 0.05
 """Seconds from a daemon's death, a mount's end and the like to the look."""
+CHATTER = 2.0
+"""Seconds between looks for no other reason than that logs say something."""
 COUNT = 2.0
 """Seconds without a counter after which one is fetched, while blocks are copied."""
 TICK = 1.0
@@ -66,6 +69,8 @@ class Observer:
     ledger: Ledger = field(factory=Ledger)
     is_dead: Callable[[str], bool] = is_dead
     counts: dict[str, int] = field(factory=lambda: dict.fromkeys(counts.ALL, 0))
+    watchers: dict[str, str] = field(factory=dict)
+    """Nodes that another supervisor watches, and who it is."""
     _intake: Intake = field(factory=Intake)
     _heard: Heard = field(factory=Heard)
     _loads: dict[str, Load] = field(factory=dict)
@@ -233,9 +238,9 @@ class Observer:
         self._looks.want(node, SETTLE)
 
     def _settled(self, node: NodeFacts) -> bool:
-        """Nothing is under way there that announces nothing. A node that cannot be seen is asked by its follower."""
+        """Nothing is under way there that announces nothing. Where no follower gets through, its next attempt says when to look."""
         if not node.reachable:
-            return True
+            return node.name not in self._followed
         placed = self.goal.stack.layers if self.goal.stack is not None else ()
         layers = any(node.layer(one.name).state in UNSETTLED_LAYER for one in placed if node.name in one.nodes)
         pairs = any(self._state(one.name) in UNSETTLED for one in self.goal.resources if node.name in one.nodes)
@@ -258,6 +263,7 @@ class Observer:
             self._looks.want(gap.node)
 
     def _begin_node(self, message: Following) -> None:
+        self.watchers.pop(message.node, None)
         self._followed.add(message.node)
         self._pushed.began(message.node)
         self._loads[message.node] = Load(message.node, cores=message.cores)
@@ -268,7 +274,8 @@ class Observer:
         return evolve(before, averages=beat.averages, sessions=beat.sessions)
 
     def _take_watched(self, message: WatchedBy) -> None:
-        """At the start it is refused; later it was a reboot that let another one in, which will notice us elsewhere."""
+        """At the start we are refused; later it was a node's reboot that let another one in, which is refused elsewhere."""
+        self.watchers[message.node] = message.holder
         if self.holder != NOBODY and not self._whole:
             raise LeaseHeldError(f"another supervisor ({message.holder}) watches {message.node} already")
 
@@ -282,8 +289,9 @@ class Observer:
         if isinstance(message, Logged):
             self.counts[counts.LOGGED] += 1
             self._heard.take(message)
-        self._looks.moved(message.node)
-        self._looks.want(message.node, STIR if isinstance(message, Stirred) else SETTLE)
+            self._looks.want(message.node, SETTLE, CHATTER)  # a daemon may say the same again and again
+        else:
+            self._looks.want(message.node, STIR)
 
     def _take_pushed(self, message: Any) -> None:
         """What DRBD says. Where it leaves something open, both sides are looked at: a pair is what they are together."""
