@@ -3,14 +3,14 @@
 # Arguments: HOLDER OVER SWEEP BEAT SERVICES [UNIT...]. HOLDER "-": somebody who only looks; OVER names one that is dead.
 trap '' PIPE # a write that fails tells us; children get it back
 events='' kernel='' journal=''
-leave() { for pid in $events $kernel $journal; do kill "$pid" 2>/dev/null; done; }
+alive() { # PID: it is a child of ours (numbers come again), runs, and is not only waiting to be buried
+	[ -n "$1" ] && [ -r "/proc/$1/stat" ] && read -r stat <"/proc/$1/stat" || return 1
+	case ${stat##*) } in Z*) return 1 ;; [A-Z]" $$ "*) ;; *) return 1 ;; esac
+}
+
+leave() { for pid in $events $kernel $journal $!; do ! alive "$pid" || kill -9 "$pid" 2>/dev/null; done; } # $!: begun this very moment
 trap leave EXIT
 trap 'exit 143' TERM HUP INT
-
-alive() { # PID: it runs, and is not only waiting to be buried
-	[ -n "$1" ] && [ -r "/proc/$1/stat" ] && read -r stat <"/proc/$1/stat" || return 1
-	case ${stat##*) } in Z*) return 1 ;; esac
-}
 
 watching() { # HOLDER OVER: one supervisor at a time; a flock goes with the process, whatever ends it
 	[ "$1" != - ] || return 0
