@@ -1,6 +1,6 @@
 """`drbdsetup events2` lines: parsed, and folded into a side. Formats: drbd-utils 9.22 on 8.4 and 9 (captures of both).
 
-Unknown keys are ignored and unknown words become UNKNOWN: newer tools say more. A side's identifiers are forgotten when
+Unknown keys are ignored. Unknown words, and those that are cut off, become UNKNOWN: newer tools say more. A side's identifiers are forgotten when
 something happens that may have changed them; connecting and staying as it was does not.
 """
 
@@ -99,15 +99,15 @@ def _resource(event: Event, side: Side) -> Side:
     role = event.get("role")
     suspended = event.get("suspended")
     return evolve(
-        side, configured=True, role=Role.read(role) if role else side.role,
-        suspended=suspended != "no" if suspended else side.suspended,
+        side, configured=True, role=Role.read(role) if role is not None else side.role,
+        suspended=suspended != "no" if suspended is not None else side.suspended,
     )
 
 
 def _device(event: Event, side: Side) -> Side:
     disk, size = event.get("disk"), event.get("size")
     return evolve(
-        side, configured=True, disk=DiskState.read(disk) if disk else side.disk,
+        side, configured=True, disk=DiskState.read(disk) if disk is not None else side.disk,
         size=int(size) if size and size.isdecimal() else side.size,
     )
 
@@ -115,16 +115,16 @@ def _device(event: Event, side: Side) -> Side:
 def _connection(event: Event, side: Side) -> Side:
     state, role = event.get("connection"), event.get("role")
     return evolve(
-        side, connection=ConnectionState.read(state) if state else side.connection,
-        peer_role=Role.read(role) if role else side.peer_role,
+        side, connection=ConnectionState.read(state) if state is not None else side.connection,
+        peer_role=Role.read(role) if role is not None else side.peer_role,
     )
 
 
 def _peer_device(event: Event, side: Side) -> Side:
     replication, disk, dirty = event.get("replication"), event.get("peer-disk"), event.get("out-of-sync")
     return evolve(
-        side, replication=ReplicationState.read(replication) if replication else side.replication,
-        peer_disk=DiskState.read(disk) if disk else side.peer_disk,
+        side, replication=ReplicationState.read(replication) if replication is not None else side.replication,
+        peer_disk=DiskState.read(disk) if disk is not None else side.peer_disk,
         out_of_sync=int(dirty) if dirty and dirty.isdecimal() else side.out_of_sync,
     )
 

@@ -23,8 +23,10 @@ def counter_event(resource: str, text: str) -> Event | None:
 
 
 def state_events(resource: str, minor: int, text: str) -> tuple[Event, ...]:
-    """Everything the line says, for a node that has no events2."""
+    """Everything the line says, for a node that has no events2; nothing if it cannot be read."""
     line, _, dirty = text.partition(" oos:")
+    if not line.startswith(f"{minor}: cs:"):
+        return ()
     side = read_proc(f"{line}\n    oos:{dirty}\n", minor, Side(""))
     if side.configured is None:
         return ()

@@ -27,7 +27,7 @@ from orchestrator.supervisor.intake import Glanced, Intake, Looked, Message
 from orchestrator.supervisor.logged import Heard
 from orchestrator.supervisor.looks import Looks
 from orchestrator.supervisor.pushed import Pushed
-from orchestrator.supervisor.said import Beat, Following, Gap, Leased, Logged, Marked, Stirred, WatchedBy
+from orchestrator.supervisor.said import UNREADABLE, Beat, Following, Gap, Leased, Logged, Marked, Stirred, WatchedBy
 from orchestrator.supervisor.story import Story
 from states.evolve import evolve
 from states.facts import ClusterFacts, NodeFacts
@@ -289,7 +289,8 @@ class Observer:
         if isinstance(message, Logged):
             self.counts[counts.LOGGED] += 1
             self._heard.take(message)
-            self._looks.want(message.node, SETTLE, CHATTER)  # a daemon may say the same again and again
+        if isinstance(message, Logged) or message.what == UNREADABLE:
+            self._looks.want(message.node, SETTLE, CHATTER)  # it may say the same again and again
         else:
             self._looks.want(message.node, STIR)
 

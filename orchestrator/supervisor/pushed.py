@@ -30,6 +30,7 @@ class Pushed:
     minors: dict[int, str]
     sight: Sight = field(factory=Sight)
     _speaking: set[str] = field(factory=set)
+    _modules: dict[str, str] = field(factory=dict)
 
     def began(self, node: str) -> None:
         """A follower begins: it has not spoken yet."""
@@ -53,14 +54,18 @@ class Pushed:
         if isinstance(said, EventLine):
             self._speaking.add(said.node)
             return self._fold(said.node, said.event) if said.event is not None else Told()
-        resource = self.minors.get(-1 if said.minor is None else said.minor, "")
-        if said.minor is None or not resource:
-            return Told(moved=said.minor is None)  # the module came or went
+        if said.minor is None:  # it comes with every counter: only what is new says something
+            before, self._modules[said.node] = self._modules.get(said.node, ""), said.text
+            return Told(moved=before not in ("", said.text))
+        resource = self.minors.get(said.minor, "")
+        if not resource:
+            return Told()
         if said.node in self._speaking:
             event = counter_event(resource, said.text)
             return self._fold(said.node, event) if event is not None else Told()
-        found = Told(resource)
-        for event in state_events(resource, said.minor, said.text):
+        events = state_events(resource, said.minor, said.text)
+        found = Told(resource, moved=not events)  # what cannot be read is looked at
+        for event in events:
             one = self._fold(said.node, event)
             found = Told(resource, found.moved or one.moved, found.counted or one.counted, found.rotated or one.rotated)
         return found

@@ -10,7 +10,7 @@ import math
 
 from attrs import frozen
 
-from orchestrator.probes.events2 import Event, parse_line
+from orchestrator.probes.events2 import parse_line
 from orchestrator.probes.kernel_events import Trouble, read_log_line
 from orchestrator.streams import EventLine
 
@@ -62,7 +62,7 @@ class Marked:
 
 @frozen
 class DrbdSeen:
-    """A line of /proc/drbd. `minor` None: what the module says of itself, "absent" or its version."""
+    """A line of /proc/drbd. `minor` None: what the module says of itself, "absent" or its version, and which minors there are."""
 
     node: str
     minor: int | None
@@ -71,7 +71,7 @@ class DrbdSeen:
 
 @frozen
 class Stirred:
-    """Something that only a look can tell has changed: units, mounts, locks, fence."""
+    """Something that only a look can tell has changed: units, mounts, locks, fence; or UNREADABLE, a line we do not know."""
 
     node: str
     what: str
@@ -97,18 +97,23 @@ class Gap:
 
 
 Said = EventLine | Following | Beat | WatchedBy | Leased | Marked | DrbdSeen | Stirred | Logged | Gap
+UNREADABLE = "unreadable"
+KEPT = 200
+"""Characters of such a line that are kept."""
 STIRRERS = ("units", "mounts", "locks", "fence", "events-ended")
 
 
 def read_line(node: str, line: str) -> Said | None:
-    """One line of a follower; None for what says nothing."""
+    """One line of a follower; None for what says nothing. What we cannot read is no news, and yet a reason to look."""
     if line.startswith("=="):
-        return _ours(node, line[2:])
+        return _ours(node, line[2:]) or Stirred(node, UNREADABLE, line[:KEPT])
     if line.startswith("["):
         trouble = read_log_line(line)
         return None if trouble is None else Logged(node, trouble)
     event = parse_line(line)
-    return None if event is None else EventLine(node, event)
+    if event is not None:
+        return EventLine(node, event)
+    return None if line.split()[-2:] in ([], ["exists", "-"]) else Stirred(node, UNREADABLE, line[:KEPT])
 
 
 def _ours(node: str, line: str) -> Said | None:
@@ -132,7 +137,7 @@ def _ours(node: str, line: str) -> Said | None:
 
 def _drbd(node: str, words: list[str], text: str) -> DrbdSeen | None:
     if words[0] in ("absent", "version"):
-        return DrbdSeen(node, None, words[-1])
+        return DrbdSeen(node, None, text)
     minor = words[0].removesuffix(":")
     return DrbdSeen(node, int(minor), text) if _whole(minor) else None
 
@@ -148,8 +153,3 @@ def _number(word: str) -> float:
     except ValueError:
         return 0.0
     return value if math.isfinite(value) else 0.0
-
-
-def pushed(said: Said) -> Event | None:
-    """The event of DRBD in it, if it is one."""
-    return said.event if isinstance(said, EventLine) else None

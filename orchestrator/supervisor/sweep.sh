@@ -31,16 +31,17 @@ mark_now() { # into $mark: the first line of the maintenance mark, "" without
 	[ -r $STATE/maintenance ] && { read -r mark <$STATE/maintenance; mark=${mark:-yes}; }
 }
 
-drbd_now() { # into $drbd: the version, and of each minor of an 8.x kernel its state and what is out of sync
-	drbd=absent
+drbd_now() { # into $drbd: the version and which minors there are, then of each on an 8.x kernel its state and what is out of sync
+	drbd=absent minors='' states=''
 	[ -r /proc/drbd ] || return 0
 	while read -r first second rest; do
 		case $first in
 		version:) drbd="version $second" ;;
-		[0-9]*:) drbd="$drbd|$first $second $rest" ;;
-		ns:*) for word in $rest; do case $word in oos:*) drbd="$drbd $word" ;; esac; done ;;
+		[0-9]*:) minors="$minors ${first%:}"; states="$states|$first $second $rest" ;;
+		ns:*) for word in $rest; do case $word in oos:*) states="$states $word" ;; esac; done ;;
 		esac
 	done </proc/drbd
+	drbd=$drbd$minors$states
 }
 
 say_drbd() {
