@@ -1,7 +1,7 @@
 """`drbdsetup events2` lines: parsed, and folded into a side. Formats: drbd-utils 9.22 on 8.4 and 9 (captures of both).
 
-Unknown keys are ignored. Unknown words, and those that are cut off, become UNKNOWN: newer tools say more. A side's identifiers are forgotten when
-something happens that may have changed them; connecting and staying as it was does not.
+Unknown keys are ignored. Unknown words, and those that are cut off, become UNKNOWN: newer tools say more. A side's
+identifiers are forgotten when something happens that may have changed them; connecting and staying as it was does not.
 """
 
 from __future__ import annotations

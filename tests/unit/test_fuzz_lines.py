@@ -16,9 +16,9 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from fixtures.situations import NAMES, WANTED, node
+from orchestrator.streams import EventLine
 from orchestrator.supervisor.pushed import Pushed
 from orchestrator.supervisor.said import DrbdSeen, read_line
-from orchestrator.streams import EventLine
 from states.facts import ClusterFacts
 from states.goal import Ledger
 from states.pair import Pair
