@@ -78,3 +78,10 @@ class Picture:
     def state(self, machine: str) -> Enum | None:
         """What a machine is, None if it was never seen."""
         return next((one.state for one in self.machines if one.name == machine), None)
+
+    def moves_since(self, last: Move | None) -> tuple[Move, ...]:
+        """The moves after `last`, oldest first; all that are kept where it is not among them."""
+        for index in range(len(self.moves) - 1, -1, -1):
+            if self.moves[index] == last:
+                return self.moves[index + 1:]
+        return self.moves
