@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from attrs import Factory, frozen
+from attrs import Factory, field, frozen
 
 POLICIES = ("repair", "observe", "off")
 """May act; only watches and tells; is left out altogether."""
@@ -22,7 +22,7 @@ class AlertsSection:
     every `repeat` seconds (0: once)."""
 
     command: tuple[str, ...] = ()
-    webhook: str = ""
+    webhook: str = field(default="", repr=False)  # its path is often a password
     webhook_secret_file: str = ""
     mail_to: tuple[str, ...] = ()
     mail_from: str = "orchestrate"
@@ -93,13 +93,30 @@ def supervise_problems(section: SuperviseSection, nodes: tuple[str, ...], resour
     for key, least in (("sweep", 0.2), ("look_every", 5.0), ("flap_window", 1.0)):
         if getattr(section, key) < least:
             found.append(f"supervise.{key}: at least {least} s was expected, found {getattr(section, key)}")
-    return found + _names_problems(section.names, nodes)
+    return found + _alerts_problems(section.alerts) + _names_problems(section.names, nodes)
 
 
 def _policies(section: SuperviseSection) -> list[tuple[str, str]]:
     named = [("policy", section.policy)]
     named += [(f"resources.{name}", value) for name, value in section.resources.items()]
     return named + [(f"layers.{name}", value) for name, value in section.layers.items()]
+
+
+def _alerts_problems(alerts: AlertsSection) -> list[str]:
+    at = "supervise.alerts"
+    found = []
+    if alerts.command and not alerts.command[0]:
+        found.append(f"{at}.command: a program was expected, found {list(alerts.command)!r}")
+    if alerts.webhook and not re.fullmatch(r"https?://[^\s/]\S*", alerts.webhook):
+        found.append(f'{at}.webhook: "https://HOST/..." was expected')  # what it is may be a secret
+    if alerts.webhook_secret_file and not alerts.webhook:
+        found.append(f"{at}.webhook_secret_file: there is no webhook that it could sign")
+    for key, addresses in (("mail_to", alerts.mail_to), ("mail_from", (alerts.mail_from,))):
+        found += [f"{at}.{key}: a mail address was expected, found {one!r}" for one in addresses
+                  if not re.fullmatch(r"[^\s-]\S*", one, re.ASCII)]
+    if alerts.repeat < 0:
+        found.append(f"{at}.repeat: 0 or more seconds were expected, found {alerts.repeat}")
+    return found
 
 
 def _names_problems(names: NamesSection, nodes: tuple[str, ...]) -> list[str]:
