@@ -64,16 +64,17 @@ class Stalls:
         return tuple(one for one in self.seen if one.resource == pair.wanted.name and now - one.since >= _patience(one, pair))
 
     def alarm(self, pair: Pair, facts: ClusterFacts, now: float) -> Alarm | None:
-        """What is to be said of one resource's resync, if anything."""
+        """What is to be said of one resource's resync, if anything. Counters that stand still, and nothing else odd, are its own
+        state SyncStalled: that has an alarm already."""
         found = self.lasting(pair, now)
-        if not found:
+        if all(one.sign is Sign.STILL for one in found):
             return None
         name = pair.wanted.name
         severity = Severity.NOTICE if all(one.sign is Sign.PAUSED for one in found) else Severity.WARNING
         stuck = evolve(pair, ledger=evolve(pair.ledger, stalled=pair.ledger.stalled | {name}))
         _, summary, type_next = in_short(stuck, facts)
         lasted = "; ".join(f"{one.sign.value}, for {now - one.since:.0f} s" for one in found)
-        return Alarm("resync-stalled", name, severity, f"{name}: {summary}", f"{lasted}; {_both(pair)}", type_next)
+        return Alarm("resync-stuck", name, severity, f"{name}: {summary}", f"{lasted}; {_both(pair)}", type_next)
 
 
 def signs(pair: Pair, progress: Progress | None) -> dict[Sign, float | None]:

@@ -50,7 +50,7 @@ def test_known_signatures_count_when_they_last(both: tuple[Pair, ClusterFacts], 
     assert after(MOMENT - 0.1, *both) is None
     alarm = after(MOMENT, *both)
     assert alarm is not None
-    assert (alarm.name, alarm.about, alarm.severity) == ("resync-stalled", "r0", Severity.WARNING)
+    assert (alarm.name, alarm.about, alarm.severity) == ("resync-stuck", "r0", Severity.WARNING)
     assert sign.value in alarm.evidence
     assert all(node in alarm.evidence for node in WANTED.nodes), "both sides are evidence"
     assert "drbdadm disconnect r0" in alarm.remedy
@@ -70,12 +70,21 @@ def test_counters_that_do_not_move_for_as_long_as_the_configuration_says() -> No
     both, facts = sides(R.SYNC_SOURCE, R.SYNC_TARGET)
     began = Progress().seen(1000.0, 4096)
     still = began.seen(1030.0, 4096)
-    assert after(WANTED.stall_after - 1, both, facts, still) is None
-    alarm = after(WANTED.stall_after, both, facts, still)
+
+    def lasting(at: float, progress: Progress) -> tuple[Sign, ...]:
+        return tuple(one.sign for one in Stalls().look((both,), {"r0": progress}, at).lasting(both, at))
+
+    assert lasting(1000.0 + WANTED.stall_after - 1, still) == ()
+    assert lasting(1000.0 + WANTED.stall_after, still) == (Sign.STILL,)
+    assert lasting(1000.0 + WANTED.stall_after, still.seen(1050.0, 2048)) == ()
+    assert after(WANTED.stall_after, both, facts, still) is None, "SyncStalled has an alarm of its own"
+
+
+def test_counters_that_do_not_move_are_evidence_of_the_rest() -> None:
+    odd, facts = sides(R.ESTABLISHED, R.SYNC_TARGET)
+    alarm = after(WANTED.stall_after, odd, facts, Progress().seen(1000.0, 4096).seen(1030.0, 4096))
     assert alarm is not None
     assert "nothing is copied, for 60 s" in alarm.evidence
-    moves = still.seen(1050.0, 2048)
-    assert after(WANTED.stall_after, both, facts, moves) is None
 
 
 def test_a_resync_that_moves_is_no_stall() -> None:
@@ -84,6 +93,7 @@ def test_a_resync_that_moves_is_no_stall() -> None:
     for second in range(600):
         progress = progress.seen(float(second), 40960 - 64 * second)
         stalls = stalls.look((both,), {"r0": progress}, float(second))
+        assert stalls.lasting(both, float(second)) == ()
         assert stalls.alarm(both, facts, float(second)) is None
 
 
