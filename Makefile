@@ -96,6 +96,7 @@ bench: $(INSTALLED) $(TOOLS) ## how near `up` comes to its critical path; beside
 docs: $(INSTALLED) ## draw docs/machines.md and the README's picture from the tables
 	$(PY) -m orchestrator.graph >docs/machines.md
 	$(PY) -m tests.unit.test_docs
+	$(PY) -m tests.telling.test_pages
 
 clean: ## take down the lab in ./lab, remove .venv and caches
 	@if [ -e lab/lab.json ] && [ -x $(PY) ]; then $(PY) -m orchestrator lab down; fi

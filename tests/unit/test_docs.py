@@ -12,7 +12,7 @@ import click
 import pytest
 from attrs import fields
 
-from orchestrator import config, stack_config
+from orchestrator import config, stack_config, supervise_config
 from orchestrator.cli import COMMANDS, cli
 from orchestrator.graph import as_mermaid
 from states.goal import Direction, Kind
@@ -30,6 +30,7 @@ PAGES = (README, ROOT / "CONTRIBUTING.md", *sorted(DOCS.glob("*.md")))
 SECTIONS = {
     config.ClusterSection: "[cluster]", config.SshSection: "[ssh]", config.NodeSection: "[node.NAME]",
     config.ResourceSection: "[resource.NAME]", config.ResyncSection: "[resource.NAME.resync]",
+    supervise_config.AlertsSection: "[supervise.alerts]",
     stack_config.FenceSection: "[node.NAME.fence]", stack_config.CorosyncSection: "[corosync]",
     stack_config.FilesystemSection: "[filesystem.NAME]", stack_config.ShareSection: "[share.NAME]", stack_config.SambaSection: "[samba]",
 }
