@@ -38,6 +38,10 @@ apt_install() {
 endef
 export SHELL_HELPERS
 
+# For the rules and queries that docs/ offers to Prometheus.
+PROGRAMS += promtool:prometheus
+SERVICES += promtool:prometheus
+
 .PHONY: help demo test check lab-test lab-counts sim search crash mutants conformance ssh-matrix bench docs clean
 
 SEEDS ?= 200

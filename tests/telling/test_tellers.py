@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from io import StringIO
 from pathlib import Path
 
@@ -24,10 +26,19 @@ ALERTS = '\n[supervise.alerts]\ncommand = ["cat"]\n'
 
 def test_who_is_told(tmp_path: Path) -> None:
     with Told(StringIO(), Form.JSON) as told:
-        def kinds(more: str) -> list[str]:
-            return [type(one).__name__ for one in tellers(cluster(tmp_path, more), Board(), lambda: START, told.log)]
-        assert kinds("") == ["Log", "Metrics", "Resyncs"]
-        assert kinds(ALERTS) == ["Log", "Metrics", "Resyncs", "Alerts"]
+        def kinds(more: str, board: Board | None) -> list[str]:
+            return [type(one).__name__ for one in tellers(cluster(tmp_path, more), board, lambda: START, told.log)]
+        assert kinds("", None) == ["Log", "Resyncs"]
+        assert kinds("", Board()) == ["Log", "Resyncs", "Metrics"]
+        assert kinds(ALERTS, Board()) == ["Log", "Resyncs", "Metrics", "Alerts"]
+
+
+def test_what_is_not_asked_for_is_not_even_loaded() -> None:
+    """Each costs some megabytes."""
+    costly = {"httpx", "prometheus_client", "h11"}
+    script = f"import sys, orchestrator.supervisor.tellers; print(sorted({costly} & set(sys.modules)))"
+    done = subprocess.run((sys.executable, "-c", script), capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
 
 
 def test_one_picture_reaches_all_of_them(tmp_path: Path) -> None:
