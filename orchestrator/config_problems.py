@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from orchestrator.net_settings import net_settings
 from orchestrator.stack_config import NO_STORAGE, Parts, fence_problems, stack_problems
-from orchestrator.supervise_config import supervise_problems
+from orchestrator.supervise_config import address_problems, supervise_problems
 from states.settings import POLICIES, discarding_policies
 from states.vocabulary import AfterSplit
 
@@ -31,6 +31,7 @@ def problems(config: Config) -> list[str]:
     if config.filesystem and not re.fullmatch(r"[A-Za-z0-9_-]{1,32}", config.cluster.name):
         found.append("cluster.name: with a file system, at most 32 letters, digits, _ and - were expected")
     found += supervise_problems(config.supervise, config.names, tuple(config.resource))
+    found += address_problems(config.supervise.names, {name: config.node[name].address for name in config.storage})
     if not config.resource:
         found.append("resource: none is listed; one [resource.NAME] is needed")
     return found

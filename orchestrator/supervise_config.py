@@ -6,6 +6,7 @@ and tells nobody but its log.
 
 from __future__ import annotations
 
+import ipaddress
 import re
 
 from attrs import Factory, field, frozen
@@ -13,6 +14,8 @@ from attrs import Factory, field, frozen
 POLICIES = ("repair", "observe", "off")
 """May act; only watches and tells; is left out altogether."""
 BACK_ENDS = ("", "dns", "exec", "hosts")
+ALGORITHMS = ("hmac-sha256", "hmac-sha384", "hmac-sha512", "hmac-sha224", "hmac-sha1", "hmac-md5")
+"""Of TSIG keys. The last two are for servers that know nothing better."""
 
 
 @frozen
@@ -126,6 +129,13 @@ def _names_problems(names: NamesSection, nodes: tuple[str, ...]) -> list[str]:
     needs = {"dns": ("name", "zone", "server"), "exec": ("name", "command"), "hosts": ("name", "file")}.get(names.backend, ())
     found = [f"{at}.{key}: the back end {names.backend} needs it" for key in needs if not getattr(names, key)]
     found += [f"{at}.addresses.{node}: no such node; nodes are {', '.join(nodes)}" for node in names.addresses if node not in nodes]
+    if names.backend == "dns" and not f".{names.name.rstrip('.')}".endswith(f".{names.zone.rstrip('.')}"):
+        found.append(f"{at}.name: a name in the zone {names.zone} was expected, found {names.name}")
+    if names.key_algorithm not in ALGORITHMS:
+        found.append(f"{at}.key_algorithm: one of {', '.join(ALGORITHMS)} was expected, found {names.key_algorithm!r}")
+    for key, low, high in (("port", 1, 65535), ("ttl", 0, 86400), ("timeout", 0.1, 60)):
+        if not low <= getattr(names, key) <= high:
+            found.append(f"{at}.{key}: a number from {low} to {high} was expected, found {getattr(names, key)}")
     if bool(names.key_name) != bool(names.key_file):
         found.append(f"{at}.key_file: key_name and key_file belong together")
     for kind in ("load", "sessions"):
@@ -133,3 +143,26 @@ def _names_problems(names: NamesSection, nodes: tuple[str, ...]) -> list[str]:
         if high and not 0 < low <= high:
             found.append(f"{at}.{kind}_low: above 0 and at most {kind}_high ({high}) was expected, found {low}")
     return found
+
+
+def address_problems(names: NamesSection, nodes: dict[str, str]) -> list[str]:
+    """What is wrong with the addresses clients are sent to. `nodes`: those with storage, and where SSH reaches them."""
+    if not names.backend:
+        return []
+    found, owners = [], dict[str, str]()
+    for node, address in nodes.items():
+        for one in names.addresses.get(node) or (address,):
+            if not is_address(one):
+                found.append(f"supervise.names.addresses.{node}: an IP address was expected, found {one!r}")
+            elif owners.setdefault(one, node) != node:
+                found.append(f"supervise.names.addresses.{node}: {one} is node {owners[one]}'s already")
+    return found
+
+
+def is_address(text: str) -> bool:
+    """An IPv4 or IPv6 address."""
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True

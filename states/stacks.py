@@ -125,7 +125,7 @@ class Volume:
     sized: bool = False
 
 
-@frozen
+@frozen(cache_hash=True)  # what is worked out for a stack is kept by it
 class Stack:
     """Every layer above (and beside) DRBD in one cluster, lowest first. `fencing`: agent, manual or none.
 

@@ -24,7 +24,7 @@ IMPURE = frozenset({"time", "random", "os", "sys", "io", "asyncio", "threading",
 RANK = {
     # lower may not import higher
     "cli": 6, "__main__": 7, "supervisor": 5, "engine": 4, "executor": 3, "streams": 3, "remote": 2, "journal": 1, "drbd": 1, "probes": 1,
-    "lease": 1, "transport": 0, "commands": 0, "errors": 0,
+    "names": 1, "lease": 1, "transport": 0, "commands": 0, "errors": 0,
 }
 
 
