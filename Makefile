@@ -16,7 +16,9 @@ TOOLS := .venv/tools
 
 # program:package+package ... that the tests run; the lab itself installs what it lacks (`orchestrate lab up`).
 PROGRAMS := sshd:openssh-server ssh:openssh-client gcc:gcc+libc6-dev ip:iproute2 mke2fs:e2fsprogs \
-	mmdebstrap:mmdebstrap+debian-archive-keyring linux.uml:user-mode-linux
+	mmdebstrap:mmdebstrap+debian-archive-keyring linux.uml:user-mode-linux knotd:knot
+# program:service that its package starts: the tests start servers of their own.
+SERVICES := sshd:ssh knotd:knot
 
 # shell: as_root COMMAND..., and apt_install WHAT-FOR PACKAGE...
 define SHELL_HELPERS
@@ -120,18 +122,21 @@ $(INSTALLED): pyproject.toml
 
 $(TOOLS): Makefile | $(INSTALLED)
 	@eval "$$SHELL_HELPERS"
-	missing=() sshd=present
+	missing=() started=()
 	for line in $(PROGRAMS); do
 		if ! command -v "$${line%%:*}" >/dev/null; then
 			names=$${line#*:}; missing+=($${names//+/ })
-			if [ "$${line%%:*}" = sshd ]; then sshd=new; fi
+			for pair in $(SERVICES); do
+				if [ "$${pair%%:*}" = "$${line%%:*}" ]; then started+=("$${pair#*:}.service"); fi
+			done
 		fi
 	done
 	if [ $${#missing[@]} -gt 0 ]; then apt_install 'for the tests' "$${missing[@]}"; fi
-	if [ $$sshd = new ] && command -v systemctl >/dev/null; then
-		echo "make: switching the new SSH service off again: the tests start an sshd of their own"
-		as_root systemctl disable --now -q ssh.service || echo "make: it could not be switched off: look at ssh.service yourself" >&2
-	fi
+	for service in "$${started[@]}"; do
+		if ! command -v systemctl >/dev/null; then break; fi
+		echo "make: switching $$service off again: the tests start a server of their own"
+		as_root systemctl disable --now -q "$$service" || echo "make: it could not be switched off: look at $$service yourself" >&2
+	done
 	touch $@
 
 # A recipe is one script, not a shell per line.

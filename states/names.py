@@ -111,7 +111,7 @@ def _trouble(goal: Goal, facts: ClusterFacts, name: str) -> str:
 
 def _look(facts: ClusterFacts, name: str) -> NodeFacts:
     """What was seen of a node; one that nobody has looked at yet cannot be seen."""
-    return next((node for node in facts.nodes if node.name == name), NodeFacts(name, Node.UNREACHABLE))
+    return next((node for node in facts.nodes if node.name == name), None) or NodeFacts(name, Node.UNREACHABLE)
 
 
 def _stack_trouble(stack: Stack, node: NodeFacts) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -105,3 +106,27 @@ def test_a_bad_file_ends_the_command_before_ssh_is_even_imported(tmp_path: Path)
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
     assert done.stdout.split() == ["2", "False"], done.stderr
     assert len(done.stderr.splitlines()) == 1
+
+
+NAMES = '\n[supervise.names]\nbackend = "dns"\nname = "nas.example.org"\nzone = "example.org"\nserver = "ns.example.org"\n'
+
+
+@pytest.mark.parametrize(("old", "new", "said"), [
+    ('"dns"', '"dsn"', "supervise.names.backend: one of dns, exec, hosts was expected, found 'dsn'"),
+    ('zone = "example.org"', "", "supervise.names.zone: the back end dns needs it"),
+    ('"dns"', '"exec"', "supervise.names.command: the back end exec needs it"),
+    ('"dns"', '"hosts"', "supervise.names.file: the back end hosts needs it"),
+    ('"nas.example.org"', '"nas.badexample.org"', "supervise.names.name: a name in the zone example.org was expected"),
+    ("[supervise.names]", "[supervise.names.addresses]\nc = []\n[supervise.names]", "supervise.names.addresses.c: no such node"),
+    ("[supervise.names]", '[supervise.names.addresses]\na = ["x"]\n[supervise.names]', "a: an IP address was expected, found 'x'"),
+    ("[supervise.names]", '[supervise.names.addresses]\na = ["10.0.0.2"]\n[supervise.names]', "10.0.0.2 is node a's already"),
+    ('address = "10.0.0.1"', 'address = "nas1"\nreplication_address = "10.0.0.1"', "addresses.a: an IP address was expected, found 'nas1'"),
+    ('server = ', 'key_name = "k"\nserver = ', "supervise.names.key_file: key_name and key_file belong together"),
+    ('server = ', 'key_algorithm = "sha256"\nserver = ', "supervise.names.key_algorithm: one of hmac-sha256,"),
+    ('server = ', "timeout = 0\nserver = ", "supervise.names.timeout: a number from 0.1 to 60 was expected"),
+    ('server = ', "load_high = 2.0\nserver = ", "supervise.names.load_low: above 0 and at most load_high (2.0) was expected"),
+])
+def test_names_that_cannot_be_meant(tmp_path: Path, old: str, new: str, said: str) -> None:
+    load(written(tmp_path, GOOD + NAMES))
+    with pytest.raises(ConfigError, match=re.escape(said)):
+        load(written(tmp_path, (GOOD + NAMES).replace(old, new)))

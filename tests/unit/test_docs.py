@@ -32,6 +32,7 @@ SECTIONS = {
     config.ResourceSection: "[resource.NAME]", config.ResyncSection: "[resource.NAME.resync]",
     supervise_config.AlertsSection: "[supervise.alerts]",
     stack_config.FenceSection: "[node.NAME.fence]", stack_config.CorosyncSection: "[corosync]",
+    supervise_config.NamesSection: "[supervise.names]",
     stack_config.FilesystemSection: "[filesystem.NAME]", stack_config.ShareSection: "[share.NAME]", stack_config.SambaSection: "[samba]",
 }
 SOURCES = [path for room in ("states", "orchestrator", "fixtures/lab") for path in sorted((ROOT / room).rglob("*.py"))]
