@@ -26,11 +26,11 @@ from states.progress import Progress
 from states.resource import classify
 from states.stack import layer_state
 from states.stacks import Stack
-from states.vocabulary import Layer, Resource
+from states.vocabulary import Layer, Node, Resource
 
-GOOD: frozenset[Enum] = frozenset({Resource.DUAL_PRIMARY, Resource.PRIMARY, Resource.SECONDARY, Layer.UP})
+GOOD: frozenset[Enum] = frozenset({Resource.DUAL_PRIMARY, Resource.PRIMARY, Resource.SECONDARY, Layer.UP, Node.REACHABLE})
 BAD: frozenset[Enum] = frozenset({
-    Layer.FAILED, Layer.HUNG,
+    Layer.FAILED, Layer.HUNG, Node.UNREACHABLE,
     Resource.SPLIT_BRAIN, Resource.DIVERGED, Resource.UNRELATED, Resource.SUSPECT, Resource.FROZEN, Resource.UNKNOWN,
 })
 
@@ -45,7 +45,8 @@ def console(stream: TextIO) -> Console:
     return Console(file=stream, width=None if stream.isatty() else 200, highlight=False, markup=False, soft_wrap=not stream.isatty())
 
 
-def _style(state: Enum) -> str:
+def style_of(state: Enum) -> str:
+    """The colour of a state: well, bad, or in between."""
     return "green" if state in GOOD else "bold red" if state in BAD else "yellow"
 
 
@@ -73,7 +74,7 @@ def draw_status(config: Config, facts: ClusterFacts, stream: TextIO, *, why: boo
         for number, side in enumerate(pair.sides):
             link = side.replication.value if side.connected and side.replication.value != "Established" else side.connection.value
             table.add_row(
-                name if number == 0 else "", Text(state.value, _style(state)) if number == 0 else "", side.node,
+                name if number == 0 else "", Text(state.value, style_of(state)) if number == 0 else "", side.node,
                 side.role.value, side.disk.value, link, size_words(side.out_of_sync),
             )
     out.print(table)
@@ -111,7 +112,7 @@ def _draw_stack(stack: Stack, facts: ClusterFacts, out: Console) -> None:
         for node in stack.nodes:
             fact = layer_state(stack, facts, placed, node)
             unseen = node not in placed.nodes or not facts.node(node).reachable
-            cells.append(Text("-" if node not in placed.nodes else "not seen") if unseen else Text(fact.state.value, _style(fact.state)))
+            cells.append(Text("-" if node not in placed.nodes else "not seen") if unseen else Text(fact.state.value, style_of(fact.state)))
         table.add_row(placed.name, *cells)
     out.print(table)
 
@@ -273,7 +274,7 @@ class Screen:
         self._log.info("moved", resource=machine, before=before.value if before else None, after=after.value, surprise=surprise)
         words = f"{machine}: {before.value + ' -> ' if before else ''}{after.value}"
         if before is not None or isinstance(after, Resource):  # every layer's first state is the table's to show, not a line each
-            self._say(words + (" (unexpected)" if surprise else ""), _style(after))
+            self._say(words + (" (unexpected)" if surprise else ""), style_of(after))
         if after is not Resource.SYNCING and machine in self._tasks and self._bars is not None:
             self._bars.remove_task(self._tasks.pop(machine))
 

@@ -23,6 +23,7 @@ COMMANDS = {
     "fence-ack": ("orchestrator.cli.fence", "Say that a node is off, where no agent can."),
     "recover-splitbrain": ("orchestrator.cli.recover", "End a split brain: evidence, consent, an archive, and the pair whole again."),
     "status":  ("orchestrator.cli.status",  "What is seen on both nodes. Changes nothing."),
+    "watch":   ("orchestrator.cli.watch",   "The whole cluster on one screen, as it moves. Changes nothing."),
     "splitbrain": ("orchestrator.cli.splitbrain", "What was saved before a split brain was resolved: look at it, bring it back."),
     "journal": ("orchestrator.cli.journal", "What was intended and what came of it."),
     "graph":   ("orchestrator.cli.graph",   "The state machines, drawn from their tables."),

@@ -27,11 +27,13 @@ class Watched:
         self.observer = Observer(remote, world.config.goal(Direction.UP), world.now, holder, is_dead=lambda _: False)
         self.pictures: list[Picture] = []
         self.moves: list[Move] = []
+        self.also: Callable[[Picture], None] = lambda _: None
 
     def tell(self, picture: Picture) -> None:
         """Takes a picture, and of its moves those that are new."""
         self.moves += [move for move in picture.moves if move.before is not None and move not in self.moves]
         self.pictures.append(picture)
+        self.also(picture)
 
     async def run(self) -> None:
         """See Observer."""
