@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 import anyio
 import anyio.lowlevel
 import pytest
-from attrs import define, field
+from attrs import define
 
 from fixtures.knot import KEY_NAME, SECRET, ZONE, Knot
 from fixtures.sshd import LOCALHOST
 from orchestrator.config import Config
 from orchestrator.supervisor.names import Names
+from tests.names.lines import Lines
 from tests.names.pictures import FIRST, NAME, SECOND, SECOND6, configured, picture, without
 from tests.unit.stack_cluster import ONE, OTHER, away, facts_of
 
@@ -23,21 +23,6 @@ pytestmark = pytest.mark.anyio
 EVERY = {FIRST, SECOND, SECOND6}
 AT_ONCE = 1.0
 """Seconds from a picture to what a client is told."""
-
-
-@define
-class Lines:
-    """A log that keeps what it is told."""
-
-    told: list[tuple[str, dict[str, Any]]] = field(factory=list)
-
-    def info(self, event: str, **values: Any) -> None:
-        self.told.append((event, values))
-
-    warning = info
-
-    def count(self, event: str) -> int:
-        return sum(told == event for told, _ in self.told)
 
 
 @define

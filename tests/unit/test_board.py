@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
+from typing import Any
 
 import pytest
 from attrs import evolve
@@ -13,6 +14,7 @@ from orchestrator.board import board, clock, span
 from orchestrator.config import Config
 from orchestrator.render import console
 from states.alarm import Alarm, Severity
+from states.facts import ClusterFacts
 from states.goal import Direction, Ledger
 from states.pair import Pair
 from states.picture import Load, MachineSeen, Move, Picture
@@ -31,10 +33,10 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> Config:
     return loaded(tmp_path_factory.mktemp("board"), CTDB)
 
 
-def seen(config: Config, facts: object = None, **more: object) -> Picture:
+def seen(config: Config, facts: ClusterFacts | None = None, **more: Any) -> Picture:
     """A picture as an observer makes it."""
     goal = config.goal(Direction.UP)
-    picture = evolve(Picture(config.cluster.name, NOW, goal, facts_of(config)), **({"facts": facts} if facts is not None else {}), **more)
+    picture = evolve(Picture(config.cluster.name, NOW, goal, facts or facts_of(config)), **more)
     machines = [MachineSeen(one.name, classify(Pair.of(picture.facts, one, Ledger())), NOW - 240) for one in goal.resources]
     machines += [MachineSeen(node.name, node.state, NOW - 7200) for node in picture.facts.nodes]
     machines.append(MachineSeen(f"samba on {ONE}", picture.facts.node(ONE).layer("samba").state, NOW - 9000))
