@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from enum import Enum
 
 from rich.console import Console, Group, RenderableType
-from rich.padding import Padding
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
@@ -26,7 +25,6 @@ from states.progress import Progress
 from states.vocabulary import Layer, ReplicationState
 
 WEIGHT = {Severity.CRITICAL: "bold red", Severity.WARNING: "yellow", Severity.NOTICE: ""}
-INDENT = (0, 0, 0, 2)
 FIRST = 1.0
 """Seconds within which all machines are seen for the first time."""
 BAR = 20
@@ -59,13 +57,21 @@ def _resources(picture: Picture, now: float) -> Iterator[RenderableType]:
     copying = dict(picture.progress)
     for wanted in picture.goal.resources:
         yield Text.assemble((wanted.name, "bold"), "  ", _state(picture.state(wanted.name), _since(picture, wanted.name, now)))
-        table = Table.grid(padding=(0, 2, 0, 0))
+        rows: list[tuple[RenderableType, ...]] = []
         for side in picture.facts.sides(wanted.name, wanted.nodes):
             differs = "" if side.out_of_sync is None else f"{size_words(side.out_of_sync)} out of sync"
-            table.add_row(side.node, side.role.value, side.disk.value, _link(side), differs)
-        yield Padding(table, INDENT, expand=False)
+            rows.append((side.node, side.role.value, side.disk.value, _link(side), differs))
+        yield _indented(*rows)
         if wanted.name in copying:
-            yield Padding(_copy(copying[wanted.name]), INDENT, expand=False)
+            yield _indented(_copy(copying[wanted.name]))
+
+
+def _indented(*rows: tuple[RenderableType, ...]) -> Table:
+    """Rows in columns, two spaces from the left and from each other."""
+    table = Table.grid(padding=(0, 2, 0, 0))
+    for row in rows:
+        table.add_row("", *row)
+    return table
 
 
 def _link(side: Side) -> str:
@@ -85,19 +91,17 @@ def _since(picture: Picture, machine: str, now: float) -> float | None:
     return next((max(0.0, now - one.since) for one in picture.machines if one.name == machine and one.since > began), None)
 
 
-def _copy(progress: Progress) -> Table:
+def _copy(progress: Progress) -> tuple[RenderableType, ...]:
     rate = f"{progress.rate / 1024:.0f} MiB/s" if progress.rate else "- MiB/s"
     eta = f"ETA {span(progress.eta)}" if progress.eta is not None else "ETA ?"
-    grid = Table.grid(padding=(0, 1))
-    grid.add_row(ProgressBar(100, progress.percent, BAR), f"{progress.percent:.0f} %, {size_words(progress.left)} left, {rate}, {eta}")
-    return grid
+    return ProgressBar(100, progress.percent, BAR), f"{progress.percent:.0f} %, {size_words(progress.left)} left, {rate}, {eta}"
 
 
 def _nodes(picture: Picture, now: float) -> Iterator[RenderableType]:
     for node in picture.facts.nodes:
         yield _node(picture, node, now)
         if node.reachable:
-            yield Padding(_layers(picture, node), INDENT, expand=False)
+            yield _indented((_layers(picture, node),))
 
 
 def _node(picture: Picture, node: NodeFacts, now: float) -> Text:

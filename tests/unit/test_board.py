@@ -130,7 +130,8 @@ def test_nothing_is_wider_than_the_screen(tmp_path: Path, text: str, width: int)
 
 def test_before_anything_was_seen_it_says_so(config: Config) -> None:
     picture = evolve(seen(config, away(away(facts_of(config)), ONE)), machines=())
-    assert any("not seen yet" in line for line in drawn(picture))
+    lines = drawn(picture, None, 200)
+    assert lines[1:3] == ["r0  not seen yet", f"  {ONE}  Unknown  Unknown  Unknown"]
 
 
 def test_without_a_terminal_there_is_no_colour(config: Config) -> None:
