@@ -4,11 +4,11 @@
 # with NAME = orchestrate-view-RESOURCE. The loop devices go by themselves when the device above them goes.
 # What may hang (a GFS2 whose lock manager waits) runs `detached`; the answer then is "hung".
 trap '' PIPE HUP
-ROOM=/run/orchestrate/view
+ROOM=/run/orchestrate
 GONE=1 HUNG=124
 
 names() { # RESOURCE
-	name=orchestrate-view-$1 room=$ROOM/$1
+	name=orchestrate-view-$1 room=$ROOM/view-$1 # a folder of its own, that goes with its view
 }
 
 detached() { # SECONDS COMMAND...: it has no file of ours open but its own; HUNG if it has not ended

@@ -74,7 +74,7 @@ INODES = {  # changed in nothing but their inode
 }
 NOTHING_OF_OURS = """
 for dm in /sys/block/dm-*; do [ -r $dm/dm/name ] && grep orchestrate $dm/dm/name; done; losetup -a
-grep orchestrate /proc/mounts; ls /run/orchestrate/view 2>/dev/null; :
+grep orchestrate /proc/mounts; ls -d /run/orchestrate/view* 2>/dev/null; :
 """
 
 

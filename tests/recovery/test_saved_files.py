@@ -30,7 +30,7 @@ def far(room: Path, call: str, stdin: bytes = b"") -> bytes:
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """An archive's folder with what was saved of a view that is a plain folder here."""
-    mnt = tmp_path / "room" / "r0" / "mnt"
+    mnt = tmp_path / "room" / "view-r0" / "mnt"
     for number, name in enumerate(NAMES):
         (mnt / name).parent.mkdir(parents=True, exist_ok=True)
         (mnt / name).write_bytes(name.encode(errors="surrogateescape") * number * 100)
@@ -64,7 +64,7 @@ def test_what_arrives_is_what_was_there(folder: Path) -> None:
 def test_everything_comes_out(folder: Path, tmp_path: Path) -> None:
     to = tmp_path / "out"
     assert take_all(SavedFiles.read(folder), to) == len(NAMES) + 2
-    source = tmp_path / "room" / "r0" / "mnt"
+    source = tmp_path / "room" / "view-r0" / "mnt"
     for name in NAMES:
         assert (to / name).read_bytes() == (source / name).read_bytes()
     assert (to / "vg/lv/link").readlink() == Path("/nowhere")
@@ -78,7 +78,7 @@ def test_everything_comes_out(folder: Path, tmp_path: Path) -> None:
 def test_one_file_by_its_path(folder: Path, tmp_path: Path, asked: str, name: str) -> None:
     to = tmp_path / "one"
     take_one(SavedFiles.read(folder), asked, to)
-    assert to.read_bytes() == (tmp_path / "room" / "r0" / "mnt" / name).read_bytes()
+    assert to.read_bytes() == (tmp_path / "room" / "view-r0" / "mnt" / name).read_bytes()
 
 
 @pytest.mark.parametrize(("asked", "words"), [("a b", "more than once"), ("not chosen", "not among"), ("link", "no regular file"),

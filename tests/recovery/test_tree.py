@@ -215,8 +215,8 @@ def test_mounted() -> None:
 
 
 def test_views() -> None:
-    said = "volume 0 gfs2 /run/orchestrate/view/r0/mnt/vg/a\nvolume 1 hung\nvolume 2 failed mount: wrong fs type \n"
-    assert read_views(said) == [(0, "gfs2", "/run/orchestrate/view/r0/mnt/vg/a"), (1, "hung", ""), (2, "failed", "mount: wrong fs type ")]
+    said = "volume 0 gfs2 /run/orchestrate/view-r0/mnt/vg/a\nvolume 1 hung\nvolume 2 failed mount: wrong fs type \n"
+    assert read_views(said) == [(0, "gfs2", "/run/orchestrate/view-r0/mnt/vg/a"), (1, "hung", ""), (2, "failed", "mount: wrong fs type ")]
 
 
 # -- which blocks hold something else -------------------------------------------------------------------------------------
