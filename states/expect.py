@@ -127,6 +127,7 @@ EFFECTS: dict[Do, Callable[[Side, Side, Wanted], tuple[Side, Side]]] = {
     Do.RECORD_ARCHIVE: _unmoved,
     Do.DISCARD: _discarding,
     Do.FORGET: _unmoved,
+    Do.VERIFY: _unmoved,
 }
 
 

@@ -45,6 +45,7 @@ class Do(Enum):
     RECORD_ARCHIVE = "record-archive"
     DISCARD = "discard-changes"
     FORGET = "forget-recovery"
+    VERIFY = "verify"
 
 
 DESTRUCTIVE = frozenset({Do.CREATE_METADATA, Do.FORCE_PRIMARY, Do.CLEAR_BITMAP, Do.DISTRUST, Do.DISCARD})

@@ -21,6 +21,7 @@ from states.repair import peer_has_all, releasable
 from states.settings import differing, discarding_policies
 from states.stack import stack_stands_on
 from states.stacks import spec
+from states.verify import not_comparable
 from states.vocabulary import Contents, DiskState, Layer, Metadata, Role
 
 
@@ -350,12 +351,14 @@ RULES: dict[str, Rule] = dict((
     _rule("alone-needs-fenced-peer", _only_beside_an_absent, Do.PROMOTE_ALONE),
     _rule("never-stop-the-only-good", _not_the_last_good_copy, Do.DEMOTE, Do.TAKE_DOWN),
     _rule("stop-from-top", _stop_from_top, Do.DEMOTE, Do.TAKE_DOWN),
-    _rule("unknown-is-not-down", _unknown_is_not_down, Do.PROMOTE, Do.FORCE_PRIMARY, Do.CLEAR_BITMAP, Do.CONNECT, Do.TAKE_DOWN, Do.DISCARD),
+    _rule("unknown-is-not-down", _unknown_is_not_down, Do.PROMOTE, Do.FORCE_PRIMARY, Do.CLEAR_BITMAP, Do.CONNECT, Do.TAKE_DOWN, Do.DISCARD,
+          Do.VERIFY),
     _rule("no-discard-without-consent", lambda asked: losses.consented(asked.loss), Do.DISCARD, Do.SAVE, Do.RECORD_CONSENT),
     _rule("one-victim", lambda asked: losses.one_victim(asked.loss), Do.DISCARD, Do.SAVE, Do.RECORD_CONSENT),
     _rule("victim-is-idle", lambda asked: losses.victim_is_idle(asked.loss), Do.DISCARD, Do.SAVE),
     _rule("never-discard-the-only-good", lambda asked: losses.survivor_is_good(asked.loss), Do.DISCARD, Do.SAVE, Do.RECORD_CONSENT),
     _rule("save-before-discard", lambda asked: losses.saved_first(asked.loss), Do.DISCARD),
+    _rule("verify-at-rest", lambda asked: not_comparable(asked.pair), Do.VERIFY),
     _rule("discards-the-victim-only", lambda asked: losses.victim_alone_loses(asked.loss), Do.DISCARD),
 ))
 

@@ -242,6 +242,16 @@ connect() { # NAME MINOR DISK IDENTIFIERS UNMARKED: "yes" if no block was marked
 	$adm connect "$1"
 }
 
+verify() { # NAME MINOR: DRBD reads and compares every block by itself; the mark is where its words about it begin
+	link_now "$1" "$2"
+	case $seen in
+	*cs:Connected*ds:UpToDate/UpToDate*|*connection:Connected*replication:Established*peer-disk:UpToDate*) ;;
+	*) printf 'not what was looked at: %s\n' "$seen"; return 76 ;;
+	esac
+	printf 'orchestrate: drbd %s: verifying\n' "$1" >/dev/kmsg
+	$adm verify "$1"
+}
+
 force_primary() { # NAME MINOR DISK IDENTIFIERS STAYS: "no" where no Primary is wanted: the copying needs none
 	still "$@" && never_good "$1" "$2" "$3" && $adm primary --force "$1" || return
 	[ "$5" = yes ] || $adm secondary "$1"

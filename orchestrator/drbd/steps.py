@@ -40,6 +40,7 @@ LIMITS: dict[Do, float] = {
     Do.RECORD_ARCHIVE: 30.0,
     Do.DISCARD: 30.0,
     Do.FORGET: 30.0,
+    Do.VERIFY: 30.0,             # only to start it
 }
 
 
@@ -89,6 +90,7 @@ def _function(step: Step, sender: Sender) -> list[str]:
         Do.RECORD_ARCHIVE: ["record", step.resource, step.says],
         Do.DISCARD: ["discard", *device, step.expect, _yes(unchanged(side))],
         Do.FORGET: ["forget", step.resource],
+        Do.VERIFY: ["verify", *device[:2]],
     }
     return calls[step.do]
 

@@ -53,6 +53,7 @@ ZEROS = both(NEW, contents=Contents.ZEROS)
 DISCARDING = evolve(WANTED, net=tuple(sorted({**dict(WANTED.net), "after-sb-0pri": "discard-zero-changes"}.items())))
 OTHERS_SAY_NO = tuple(sorted({**dict(WANTED.net), "allow-two-primaries": "no"}.items()))
 
+COMPARES = both(pair(), running=tuple(sorted({**dict(WANTED.net), "verify-alg": "crc32c"}.items())))
 STACK = read_stack({}, NAMES)
 HELD_BY_ONE, TOUCHED = changed(DOWN, {"holders": ("dm-0",)}), changed(DOWN, {"touched": True})
 ALONE = changed(ATTACHED.replace(evolve(ATTACHED.node(ONE), off=(OTHER,))).replace(NodeFacts(OTHER, Node.UNREACHABLE, why="no route")))
@@ -80,6 +81,7 @@ PASSES: tuple[tuple[str, ClusterFacts, Step], ...] = (
     ("alone-needs-fenced-peer", ALONE, Step(Do.PROMOTE_ALONE, ONE, "r0")),
     ("never-stop-the-only-good", pair(), Step(Do.DEMOTE, ONE, "r0")),
     ("stop-from-top", pair(), Step(Do.DEMOTE, ONE, "r0")),
+    ("verify-at-rest", COMPARES, Step(Do.VERIFY, ONE, "r0")),
 )
 
 REFUSES: tuple[tuple[str, ClusterFacts, Do, str, str, str], ...] = (
@@ -112,6 +114,13 @@ REFUSES: tuple[tuple[str, ClusterFacts, Do, str, str, str], ...] = (
     ("dual-primary-gate", changed(SERVED, {"running": ()}), Do.PROMOTE, OTHER, "'not set'", "two Primaries need"),
     ("unknown-is-not-down", away(READY), Do.PROMOTE, ONE, f"{OTHER} could not be seen: no route", "until it is fenced"),
     ("unknown-is-not-down", away(ATTACHED), Do.CONNECT, ONE, f"{OTHER} could not be seen", "make"),
+    ("verify-at-rest", pair(), Do.VERIFY, ONE, f"no verify-alg runs on {ONE} and {OTHER}", 'verify_alg = "crc32c"'),
+    ("verify-at-rest", changed(COMPARES, {"running": WANTED.net}), Do.VERIFY, ONE, f"no verify-alg runs on {ONE}", "up --apply-config"),
+    ("verify-at-rest", both(COMPARES, replication=ReplicationState.VERIFY_S), Do.VERIFY, ONE, "VerifyS", "nothing being copied or compared"),
+    ("verify-at-rest", changed(COMPARES, None, {"disk": DiskState.INCONSISTENT}), Do.VERIFY, ONE, f"{OTHER} Inconsistent", "connected and UpToDate"),
+    ("verify-at-rest", changed(COMPARES, {"connection": ConnectionState.CONNECTING}), Do.VERIFY, ONE, "Connecting", "connected and UpToDate"),
+    ("unknown-is-not-down", away(COMPARES), Do.VERIFY, ONE, f"{OTHER} could not be seen", "make"),
+    ("verify-at-rest", changed(COMPARES, {"suspended": True}), Do.VERIFY, ONE, "IO is suspended", "what froze it"),
     ("only-unused-volumes", changed(DOWN, {"holders": ("dm-0", "mount:/opt")}), Do.RELEASE, ONE, "mount:/opt", "umount"),
     ("peer-has-all", changed(TOUCHED, {"mounted_behind": True}), Do.DISTRUST, ONE, "was mounted behind DRBD's back", "docs/hazards.md"),
     ("peer-has-all", both(DOWN, touched=True), Do.DISTRUST, ONE, f"backing disk of {OTHER} was in use, too", "docs/hazards.md"),

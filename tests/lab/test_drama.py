@@ -1,0 +1,167 @@
+"""The whole drama on real kernels: two file servers lose each other without fencing, people go on working on both, and
+`recover-splitbrain` brings them back together. Nothing that either side has written is lost."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import pytest
+from attrs import define, field
+
+from fixtures.lab.config import _fence
+from tests.lab.cluster import N1, N2, Said
+from tests.lab.stack_cluster import MOUNT, NAME, PATIENCE, SPEC, VG, StackCluster
+
+pytestmark = [pytest.mark.long, pytest.mark.timeout(1800)]
+
+VICTIM, SURVIVOR = N2, N1
+UNFENCED = {
+    'name = "NASCluster"\n': 'name = "NASCluster"\naccept_no_fencing = true\n',
+    **{_fence(node): "" for node in SPEC.plan()},
+}
+"""The lab's cluster.toml without fencing; corosync is on the replication network, as it always is."""
+LONG = 600.0
+"""Seconds one recovery may take: everything is read twice, and two nodes' stacks are stopped and started."""
+
+
+@define
+class Files:
+    """What each side has, by its own doing: name to checksum. Written through SMB, as people do."""
+
+    nodes: StackCluster
+    of: dict[str, dict[str, str]] = field(factory=lambda: {N1: {}, N2: {}})
+    seed: int = 0
+
+    def put(self, node: str, *names: str, size: int = 200_000) -> None:
+        """Through the node's own smbd."""
+        for name in names:
+            self.seed += 1
+            self.of[node][name] = self.nodes.put(node, name, self.seed, size)
+
+    def delete(self, node: str, name: str) -> None:
+        """The same way."""
+        self.nodes.smb(node, f"del {name}")
+        assert name not in self.listed(node)
+        del self.of[node][name]
+
+    def listed(self, node: str) -> set[str]:
+        """What the node's share shows."""
+        return {line.split()[0] for line in self.nodes.smb(node, "ls").splitlines() if " A " in line or " N " in line}
+
+    def assert_there(self, node: str, side: str) -> None:
+        """The node serves just what that side had."""
+        assert self.listed(node) == set(self.of[side])
+        for name, sum_ in self.of[side].items():
+            assert self.nodes.get(node, name) == sum_, (node, name)
+
+
+@pytest.fixture
+def files(blank: StackCluster) -> Files:
+    """Both serve, without fencing; there are files; the cable is cut, and both have gone on writing."""
+    blank.changes = dict(UNFENCED)
+    blank.up("-q")
+    made = Files(blank)
+    made.put(N1, "same", "by_survivor", "by_victim", "by_both", "gone_here", "gone_there")
+    made.of[N2] = dict(made.of[N1])
+    made.assert_there(N2, N1)
+    part(blank)
+    made.put(N1, "by_survivor", "by_both", "new_here")
+    made.delete(N1, "gone_here")
+    made.put(N2, "by_victim", "by_both", "new_there", "other_there")
+    made.put(N2, "large_there", size=3_000_000)
+    made.put(N2, "tiny_there", size=30)
+    made.delete(N2, "gone_there")
+    blank.both("sync -f " + MOUNT)
+    return made
+
+
+def part(nodes: StackCluster) -> None:
+    """The cable is cut, and each half is a cluster of its own that serves."""
+    nodes.lab.cut(N2, "repl")
+    nodes.until(lambda: all("cs:Connected" not in nodes.proc(node) for node in (N1, N2)), "both notice", 60)
+    nodes.until(lambda: all(set(one.values()) == {"Up"} for one in nodes.layers().values()), "both halves serve", 120)
+
+
+def planned(nodes: StackCluster) -> str:
+    """`--plan` names the split, what each side has changed and what would be lost; it stops nothing. The token."""
+    said = nodes.run("recover-splitbrain", "r0", "--plan")
+    assert said.code == 10, said
+    assert "split brain" in said.out
+    said = nodes.run("recover-splitbrain", "r0", "--plan", "--json")
+    assert said.code == 10, said
+    (found,) = said.json()
+    assert found["split_brain"]
+    assert {side["node"]: side["changed_kib"] > 0 for side in found["sides"]} == {N1: True, N2: True}
+    named = {one["path"] for one in found["files"]["changes"]}
+    assert {"by_victim", "new_there", "by_survivor", "new_here"} <= named, found["files"]
+    token: str = found["token"]
+    return token
+
+
+def assert_saved(files: Files, archives: Path) -> None:
+    """Every file of the victim's side that the survivor had not, byte for byte."""
+    (folder,) = archives.iterdir()
+    out = archives.parent / "out"
+    said = files.nodes.run("splitbrain", "extract", str(folder), "--all", "--to", str(out))
+    assert said.code == 0, said
+    found = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in (out / VG / NAME).iterdir() if path.is_file()}
+    only = {name: sum_ for name, sum_ in files.of[VICTIM].items() if files.of[SURVIVOR].get(name) != sum_}
+    assert {name: found.get(name) for name in only} == only
+    one = archives.parent / "one"
+    assert files.nodes.run("splitbrain", "extract", str(folder), "--file", "by_both", "--to", str(one)).code == 0
+    assert hashlib.sha256(one.read_bytes()).hexdigest() == files.of[VICTIM]["by_both"]
+
+
+def assert_whole(files: Files, archives: Path) -> None:
+    """Both serve what the survivor had; what the victim had is in the archive."""
+    files.nodes.assert_serving()
+    for node in (N1, N2):
+        files.assert_there(node, SURVIVOR)
+    assert_saved(files, archives)
+    files.put(N2, "afterwards")
+    assert files.nodes.get(N1, "afterwards") == files.of[N2]["afterwards"]
+
+
+def recover(nodes: StackCluster, archives: Path, *words: str) -> Said:
+    return nodes.run("recover-splitbrain", "r0", "--archive", str(archives), *words, timeout=LONG)
+
+
+def test_recovered_while_the_cable_is_still_out(files: Files, tmp_path: Path) -> None:
+    """The victim is stopped, saved, and waits, flagged; the survivor serves all the while. With the cable back they meet."""
+    nodes, archives = files.nodes, tmp_path / "archives"
+    said = recover(nodes, archives, "--victim", VICTIM, "--shown", planned(nodes))
+    assert (said.code, "Connecting" in said.err) == (5, True), said
+    files.assert_there(SURVIVOR, SURVIVOR)
+    nodes.lab.heal(N2)
+    said = recover(nodes, archives)
+    assert said.code == 0, said
+    assert_whole(files, archives)
+
+
+def test_recovered_after_the_cable_is_back(files: Files, tmp_path: Path) -> None:
+    """The lock managers meet again, and one throws the other out: its mount hangs for ever. Only its power helps."""
+    nodes, archives = files.nodes, tmp_path / "archives"
+    nodes.lab.heal(N2)
+    nodes.until(lambda: "Hung" in nodes.layers()[VICTIM].values(), "the victim's cluster is killed", 120)
+    files.assert_there(SURVIVOR, SURVIVOR)
+    token = planned_of_a_hung_one(nodes)
+    said = recover(nodes, archives, "--victim", VICTIM, "--shown", token)
+    assert (said.code, "layer-hung" in said.err) == (4, True), said
+    nodes.lab.power_off(VICTIM)
+    nodes.lab.power_on(VICTIM)
+    said = recover(nodes, archives)
+    assert said.code == 0, said
+    assert_whole(files, archives)
+
+
+def planned_of_a_hung_one(nodes: StackCluster) -> str:
+    """Its tree cannot be walked, and that is said; the split is named all the same."""
+    said = nodes.run("recover-splitbrain", "r0", "--plan", "--json", timeout=PATIENCE)
+    assert said.code == 10, said
+    (found,) = json.loads(said.out)
+    assert found["split_brain"]
+    assert any(VICTIM in why for why in found["files"]["unmapped"]), found["files"]["unmapped"]
+    token: str = found["token"]
+    return token
