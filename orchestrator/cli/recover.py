@@ -17,8 +17,9 @@ from orchestrator.cli.run import Outcome, opened, tell
 from orchestrator.config import Config
 from orchestrator.engine import Engine
 from orchestrator.errors import ConfigError, RefusedError
-from orchestrator.journal import Journal, newest
+from orchestrator.journal import Journal, newest, read
 from orchestrator.lease import holder
+from orchestrator.recovery.account import Ended, write_account
 from orchestrator.recovery.assessed import as_document, draw_assessment
 from orchestrator.recovery.file_report import approximate
 from orchestrator.recovery.file_table import draw_files
@@ -61,9 +62,19 @@ def recover_splitbrain(
             screen.note("no resource is split: nothing to recover")
             return 0
         _write_consents(journal, found, consents)
-        outcome = anyio.run(_recover, config, evolve(goal, consents=consents), journal, screen, archive, no_save)
+        folder = (archive or journal_path(config).parent / "archives").absolute()
+        outcome = anyio.run(_recover, config, evolve(goal, consents=consents), journal, screen, folder, no_save)
+    for consent in consents:
+        screen.note(f"{consent.resource}: what was done and why: {_report(consent, found, goal, outcome[1], journal.path, folder)}")
     tell(config, *outcome, as_json=as_json, quiet=quiet)
     return 0
+
+
+def _report(consent: Consent, found: tuple[Assessment, ...], goal: Goal, facts: ClusterFacts, journal: Path, folder: Path) -> Path:
+    """Beside the archive, for people and for scripts."""
+    before = next(one for one in found if one.resource == consent.resource)
+    place = before.agreed.saved if before.agreed is not None else ""
+    return write_account(Ended(consent, before, assess(goal, facts, consent.resource), tuple(read(journal)), place), folder)
 
 
 def _chosen(config: Config, resource: str | None, every: bool, victim: str | None) -> tuple[str, ...]:
@@ -180,12 +191,11 @@ def _write_consents(journal: Journal, found: tuple[Assessment, ...], consents: t
 
 # -- the run -------------------------------------------------------------------------------------------------------------
 
-async def _recover(config: Config, goal: Goal, journal: Journal, screen: Screen, archive: Path | None, no_save: str) -> Outcome:
+async def _recover(config: Config, goal: Goal, journal: Journal, screen: Screen, folder: Path, no_save: str) -> Outcome:
     name = holder()
-    folder = archive or journal_path(config).parent / "archives"
     with screen:
         async with reaching(config) as remote:
-            saving = Saving(config, remote, folder.absolute(), goal.consents, screen, no_save)
+            saving = Saving(config, remote, folder, goal.consents, screen, no_save)
             run_id = f"{int(wall_clock() * 1000):x}-{name.split(':')[1]}"
             engine = Engine(remote, journal, goal, name, run_id, screen, Ledger(newest=newest(journal.past)), saver=saving)
             reached = await engine.run()

@@ -13,6 +13,7 @@ import anyio
 from attrs import frozen
 
 from orchestrator.config import Config
+from orchestrator.recovery.account import name_of
 from orchestrator.recovery.archive import Archive
 from orchestrator.recovery.file_report import clear_views, report
 from orchestrator.recovery.manifest import Manifest
@@ -54,7 +55,7 @@ class Saving:
         await clear_views(self.remote, Sides(step.resource, *_victim_first(consent)))  # what a killed run has left
         if self.waived:
             return f"{NOT_SAVED}{self.waived}"
-        into = self.folder / f"{consent.resource}-{consent.victim}-{consent.token}"
+        into = self.folder / name_of(consent)
         await anyio.Path(self.folder).mkdir(parents=True, exist_ok=True)
         request = request_of(self.config, facts, consent)
         made = await save(self.remote, request, into, self.watch)

@@ -61,6 +61,7 @@ class Files:
 def files(blank: StackCluster) -> Files:
     """Both serve, without fencing; there are files; the cable is cut, and both have gone on writing."""
     blank.changes = dict(UNFENCED)
+    blank.resource('verify_alg = "crc32c"')
     blank.up("-q")
     made = Files(blank)
     made.put(N1, "same", "by_survivor", "by_victim", "by_both", "gone_here", "gone_there")
@@ -102,7 +103,7 @@ def planned(nodes: StackCluster) -> str:
 
 def assert_saved(files: Files, archives: Path) -> None:
     """Every file of the victim's side that the survivor had not, byte for byte."""
-    (folder,) = archives.iterdir()
+    (folder,) = (path for path in archives.iterdir() if path.is_dir())
     out = archives.parent / "out"
     said = files.nodes.run("splitbrain", "extract", str(folder), "--all", "--to", str(out))
     assert said.code == 0, said
@@ -114,12 +115,29 @@ def assert_saved(files: Files, archives: Path) -> None:
     assert hashlib.sha256(one.read_bytes()).hexdigest() == files.of[VICTIM]["by_both"]
 
 
+def assert_told(archives: Path) -> None:
+    """The report beside the archive has who, when and why, and the evidence of before and after."""
+    (path,) = archives.glob("*.report.json")
+    told = json.loads(path.read_text())
+    assert (told["victim"], told["survivor"]) == (VICTIM, SURVIVOR)
+    assert told["agreed_by"].endswith("at this machine")
+    assert {side["node"]: side["changed_kib"] for side in told["after"]["sides"]} == {N1: 0, N2: 0}
+    assert all(side["changed_kib"] != 0 for side in told["before"]["sides"])
+    keys = [step["key"] for step in told["steps"]]
+    assert keys.index(f"save-changes:r0:{VICTIM}") < keys.index(f"discard-changes:r0:{VICTIM}")
+    assert told["archive"]["files"] > 0
+    assert told["archive"]["data_sha256"] in path.with_suffix(".txt").read_text()
+
+
 def assert_whole(files: Files, archives: Path) -> None:
     """Both serve what the survivor had; what the victim had is in the archive."""
     files.nodes.assert_serving()
     for node in (N1, N2):
         files.assert_there(node, SURVIVOR)
     assert_saved(files, archives)
+    assert_told(archives)
+    said = files.nodes.run("verify", "r0", "--json")
+    assert (said.code, said.json()["blocks"], said.json()["out_of_sync_kib"]) == (0, 0, 0), said
     files.put(N2, "afterwards")
     assert files.nodes.get(N1, "afterwards") == files.of[N2]["afterwards"]
 

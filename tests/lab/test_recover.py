@@ -63,6 +63,13 @@ def shown(cluster: Cluster) -> str:
     return token
 
 
+def archive_in(tmp_path: Path) -> Path:
+    """The one archive; the report of the recovery is beside it."""
+    (folder,) = (path for path in (tmp_path / "archives").iterdir() if path.is_dir())
+    assert folder.with_name(f"{folder.name}.report.txt").exists()
+    return folder
+
+
 def discards(cluster: Cluster) -> list[tuple[str, str, str]]:
     return [claim for claim in cluster.claims() if claim[1] == "discard-changes"]
 
@@ -94,7 +101,7 @@ def test_evidence_consent_archive_and_the_pair_whole_again(torn: Cluster, tmp_pa
     assert same_disks(torn, size) == kept
     assert discards(torn) == [(VICTIM, "discard-changes", "0")]
     assert torn.sh(N1, "ls /var/lib/orchestrate/recovery") == "" == torn.sh(N2, "ls /var/lib/orchestrate/recovery")
-    (folder,) = (tmp_path / "archives").iterdir()
+    folder = archive_in(tmp_path)
     assert restore(Archive.open(folder), base, lambda *_: None)
     assert hashlib.sha256(base.read_bytes()).hexdigest() == lost, "the victim's image, byte for byte"
     again = torn.run("recover-splitbrain", "r0")
@@ -137,7 +144,7 @@ def test_recovered_before_the_link_is_healed(pair: Cluster, tmp_path: Path) -> N
     pair.assert_dual_primary()
     assert same_disks(pair, size) == kept
     assert len(discards(pair)) == 1
-    (folder,) = (tmp_path / "archives").iterdir()
+    folder = archive_in(tmp_path)
     assert Archive.open(folder).manifest.image_sha256 == lost
 
 
@@ -155,7 +162,7 @@ def test_a_victim_that_lost_its_power_is_saved_before_anything_connects_it(torn:
     said = torn.run("recover-splitbrain", "r0", "--victim", VICTIM, "--shown", token, "--archive", str(tmp_path / "archives"), timeout=LONG)
     assert said.code == 0, said.err
     torn.assert_dual_primary()
-    (folder,) = (tmp_path / "archives").iterdir()
+    folder = archive_in(tmp_path)
     manifest = Archive.open(folder).manifest
     assert manifest.image_sha256 == lost
     print(f"own {manifest.victim.extents.kib} KiB, of which the activity log added {manifest.victim.inflated}")
@@ -188,5 +195,5 @@ def test_killed_at_any_moment_it_goes_on(torn: Cluster, tmp_path: Path, seed: in
     torn.assert_dual_primary()
     assert same_disks(torn, size) == kept
     assert len(discards(torn)) == 1, discards(torn)
-    found = [path for path in (tmp_path / "archives").iterdir() if not re.search(r"\.partial$", path.name)]
+    found = [path for path in (tmp_path / "archives").iterdir() if path.is_dir() and not re.search(r"\.partial$", path.name)]
     assert [Archive.open(path).manifest.image_sha256 for path in found] == [lost]
