@@ -32,7 +32,13 @@ class Files:
 
     nodes: StackCluster
     of: dict[str, dict[str, str]] = field(factory=lambda: {N1: {}, N2: {}})
+    common: dict[str, str] = field(factory=dict)
     seed: int = 0
+
+    @property
+    def of_the_victim(self) -> dict[str, str]:
+        """What it has made or changed since they parted."""
+        return {name: sum_ for name, sum_ in self.of[VICTIM].items() if self.common.get(name) != sum_}
 
     def put(self, node: str, *names: str, size: int = 200_000) -> None:
         """Through the node's own smbd."""
@@ -65,7 +71,7 @@ def files(blank: StackCluster) -> Files:
     blank.up("-q")
     made = Files(blank)
     made.put(N1, "same", "by_survivor", "by_victim", "by_both", "gone_here", "gone_there")
-    made.of[N2] = dict(made.of[N1])
+    made.of[N2], made.common = dict(made.of[N1]), dict(made.of[N1])
     made.assert_there(N2, N1)
     part(blank)
     made.put(N1, "by_survivor", "by_both", "new_here")
@@ -102,14 +108,14 @@ def planned(nodes: StackCluster) -> str:
 
 
 def assert_saved(files: Files, archives: Path) -> None:
-    """Every file of the victim's side that the survivor had not, byte for byte."""
+    """Every file that the victim has made or changed, byte for byte."""
     (folder,) = (path for path in archives.iterdir() if path.is_dir())
     out = archives.parent / "out"
     said = files.nodes.run("splitbrain", "extract", str(folder), "--all", "--to", str(out))
     assert said.code == 0, said
     found = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in (out / VG / NAME).iterdir() if path.is_file()}
-    only = {name: sum_ for name, sum_ in files.of[VICTIM].items() if files.of[SURVIVOR].get(name) != sum_}
-    assert {name: found.get(name) for name in only} == only
+    assert len(files.of_the_victim) == 6
+    assert {name: found.get(name) for name in files.of_the_victim} == files.of_the_victim
     one = archives.parent / "one"
     assert files.nodes.run("splitbrain", "extract", str(folder), "--file", "by_both", "--to", str(one)).code == 0
     assert hashlib.sha256(one.read_bytes()).hexdigest() == files.of[VICTIM]["by_both"]
