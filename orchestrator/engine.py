@@ -270,7 +270,8 @@ class Engine:
     async def _save(self, step: Step) -> Saved:
         if self.saver is None:
             raise ValueError(f"{step.key}: nobody was told how to save")
-        return Saved(step, await self._executor.save(step, self.facts, self.ledger, self.saver, self.watch.step))
+        return Saved(step, await self._executor.save(
+            step, self.facts, self.ledger, self.saver, self._tenure.epochs, self.watch.step))
 
     def _start_look(self, node: str, group: TaskGroup, send: Inbox) -> None:
         if node not in self._looking:

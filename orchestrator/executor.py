@@ -16,7 +16,9 @@ from states.goal import Do, Goal, Ledger, Refused, Step
 from states.invariants import judge
 from states.stack_rules import judge_layer
 
-Saver = Callable[[Step, ClusterFacts], Awaitable[str]]
+Leases = tuple[tuple[str, str, int], ...]
+"""Node, holder, epoch: whose turn it is on each node."""
+Saver = Callable[[Step, ClusterFacts, Leases], Awaitable[str]]
 """Saves what a split brain's victim alone has, verifies it, and says where. Raises OrchestrateError if it is not all there."""
 
 
@@ -60,13 +62,15 @@ class Executor:
         self._journal.write(*(self._outcome(step, op, answer) for step, op in named))
         return Sent(node, steps, answer)
 
-    async def save(self, step: Step, facts: ClusterFacts, ledger: Ledger, saver: Saver, narrate: Callable[[Step], None]) -> str:
+    async def save(
+        self, step: Step, facts: ClusterFacts, ledger: Ledger, saver: Saver, epochs: dict[str, int], narrate: Callable[[Step], None]
+    ) -> str:
         """Have the victim's changes saved: no command of the node's, but intent and outcome all the same. Returns the place."""
         self._judge(step, facts, ledger)
         op = self._op_id(step)
         self._journal.write(self._intent(step, op))
         narrate(step)
-        place = await saver(step, facts)
+        place = await saver(step, facts, tuple((node, self._holder, epoch) for node, epoch in epochs.items()))
         ended = {"kind": "outcome", "run": self._run_id, "op": op, "key": step.key, "node": step.node}
         self._journal.write({**ended, "said": "saved", "text": place})
         return place

@@ -109,11 +109,11 @@ def _masked(text: str) -> tuple[int, ...]:
 
 # -- the blocks ----------------------------------------------------------------------------------------------------------
 
-async def keep_list(remote: Remote, node: str, extents: Extents) -> str:
-    """Bring a list of blocks to a node; its sha256, by which a view finds it there."""
+async def keep_list(remote: Remote, resource: str, node: str, extents: Extents) -> str:
+    """Bring a list of a resource's blocks to a node; its sha256, by which a view finds it there."""
     text = extents.to_text().encode()
     sum_ = hashlib.sha256(text).hexdigest()
-    command = Command(node, ("sh", "-c", _script(["keep_list", sum_])), Effect.IDEMPOTENT, 60.0, stdin=text)
+    command = Command(node, ("sh", "-c", _script(["keep_list", resource, sum_])), Effect.IDEMPOTENT, 60.0, stdin=text)
     all_of_it(await remote.transport.run(command), f"sending the list of blocks to {node}")
     return sum_
 
@@ -131,7 +131,7 @@ async def hash_blocks(remote: Remote, request: SaveRequest, node: str, extents: 
     """sha256 of one side's blocks, read there now. Raises RefusedError, SaveFailedError."""
     if not extents:
         return hashlib.sha256().hexdigest()
-    sum_ = await keep_list(remote, node, extents)
+    sum_ = await keep_list(remote, request.resource, node, extents)
     doing = f"reading {request.disk(node)} on {node}"
     words = ["hash_view", "view" if node == request.victim else "lent_view", *_side(request, node), sum_, str(size // SECTOR)]
     found = ""

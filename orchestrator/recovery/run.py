@@ -10,9 +10,11 @@ import socket
 from pathlib import Path
 
 import anyio
-from attrs import frozen
+from attrs import evolve, frozen
 
 from orchestrator.config import Config
+from orchestrator.errors import OrchestrateError
+from orchestrator.executor import Leases
 from orchestrator.recovery.account import name_of
 from orchestrator.recovery.archive import Archive
 from orchestrator.recovery.file_report import clear_views, report
@@ -49,7 +51,7 @@ class Saving:
     watch: Watch
     waived: str = ""
 
-    async def __call__(self, step: Step, facts: ClusterFacts) -> str:
+    async def __call__(self, step: Step, facts: ClusterFacts, leases: Leases = ()) -> str:
         """The place of the verified archive. Raises RefusedError and SaveFailedError: nothing may be discarded then."""
         consent = next(one for one in self.consents if one.resource == step.resource)
         await clear_views(self.remote, Sides(step.resource, *_victim_first(consent)))  # what a killed run has left
@@ -57,9 +59,12 @@ class Saving:
             return f"{NOT_SAVED}{self.waived}"
         into = self.folder / name_of(consent)
         await anyio.Path(self.folder).mkdir(parents=True, exist_ok=True)
-        request = request_of(self.config, facts, consent)
+        request = evolve(request_of(self.config, facts, consent), leases=leases)
         made = await save(self.remote, request, into, self.watch)
-        await self._files(request, made, into)
+        try:
+            await self._files(request, made, into)
+        except OrchestrateError as error:  # the blocks are what counts: every byte of these files is in them
+            self.watch.note(f"{request.resource}: its files are not saved by name: {error}; their blocks are saved, and verified")
         await clear_views(self.remote, request)  # nothing of ours may stand on the disk when DRBD takes it
         await save(self.remote, request, into, self.watch)  # that took its time: it is compared with the disk once more
         return f"{socket.gethostname()}:{into}"

@@ -90,7 +90,7 @@ async def _stream(remote: Remote, request: SaveRequest, partial: Partial, watch:
     watch.note(f"{request.resource}: saving {partial.length / 1024**2:.1f} MiB of {request.victim} into {partial.into}")
     told = _bar(watch, f"{request.resource}: saving", partial.length)
     done = partial.length - sum(partial.length_of(number) for number in partial.missing())
-    sum_ = await nodes.keep_list(remote, request.victim, partial.saved)
+    sum_ = await nodes.keep_list(remote, request.resource, request.victim, partial.saved)
     for run in Extents.of((number, 1) for number in partial.missing()).runs:
         send, receive = anyio.create_memory_object_stream[tuple[int, bytes]](2)
         try:

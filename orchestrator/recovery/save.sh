@@ -151,14 +151,37 @@ write_bitmap() { # NAME MINOR: identifiers do not change by it (seen, 8.4.11); t
 }
 
 freeze() { # NAME MOUNT: noted before it is done, so that it is undone whoever is killed
+	rm -rf "$RUN/flush-$1.turn" "$RUN/flush-$1.froze" # of one that was killed: we have the lock, so nobody is at it any more
 	printf '%s\n' "$2" >"$RUN/flush-$1.frozen"
-	timeout -k 2 10 fsfreeze -f "$2"
-	case $? in
-	0) ;;
-	124|137) printf 'fsfreeze -f %s did not end in 10 s\n' "$2"; return 4 ;; # it may yet freeze: the thaw is tried by `release`
-	*) rm -f "$RUN/flush-$1.frozen"; return 4 ;; # it is frozen by somebody else, or cannot be
-	esac
+	setsid sh -c "$freezer" sh "$RUN/flush-$1" "$2" </dev/null >/dev/null 2>&1 & # has our lock until it has ended
+	tries=0
+	until [ -d "$RUN/flush-$1.turn" ] || [ $tries -ge 100 ]; do
+		tries=$((tries + 1))
+		sleep 0.1
+	done
+	if mkdir "$RUN/flush-$1.turn" 2>/dev/null; then
+		rm -f "$RUN/flush-$1.frozen"
+		printf 'fsfreeze -f %s did not end in 10 s; when it does, it is undone\n' "$2"
+		return 4
+	fi
+	{ read -r code; read -r words; } <"$RUN/flush-$1.froze"
+	[ "$code" = 0 ] && return
+	printf '%s\n' "$words" # it is frozen by somebody else, or cannot be
+	rm -rf "$RUN/flush-$1.frozen" "$RUN/flush-$1.froze" "$RUN/flush-$1.turn"
+	return 4
 }
+
+# fsfreeze waits in the kernel, deaf to kill, and may freeze long after everybody has given up. Whoever makes the folder "turn" first
+# decides: this process, and the file system is the flush's to thaw; or who gave up, and then this process thaws it by itself.
+freezer='
+trap "" TERM INT HUP
+words=$(fsfreeze -f "$2" 2>&1)
+code=$?
+printf "%s\n%s\n" $code "$words" >"$1.froze"
+mkdir "$1.turn" 2>/dev/null && exit
+case $code in 0|1[2-9][0-9]) fsfreeze -u "$2" ;; esac # killed: it may have frozen all the same
+rm -rf "$1.froze" "$1.turn"
+'
 
 close_port() { # NAME PORT FAMILY: nothing in or out on the replication port, in front of every other rule; each undoing is noted first
 	case $3 in 6) tools='ip6tables-legacy ip6tables' ;; *) tools='iptables-legacy iptables' ;; esac
@@ -198,12 +221,12 @@ open_port_again() { # NAME
 release() { # NAME MINOR: whatever a flush has done to this node is undone; more than once does no harm
 	if [ -e "$RUN/flush-$1.frozen" ]; then
 		read -r mount <"$RUN/flush-$1.frozen"
-		tries=0
-		until fsfreeze -u "$mount"; do # a freeze that was too slow may come yet
-			tries=$((tries + 1))
-			[ $tries -lt 5 ] || break
-			sleep 1
-		done
+		if mkdir "$RUN/flush-$1.turn" 2>/dev/null; then # it has not frozen yet, and will thaw by itself, unless that was killed, too
+			fsfreeze -u "$mount" </dev/null >/dev/null 2>&1 & # waits, perhaps, as the freeze does
+		else
+			fsfreeze -u "$mount"
+			rm -rf "$RUN/flush-$1.froze" "$RUN/flush-$1.turn"
+		fi
 		rm -f "$RUN/flush-$1.frozen"
 	fi
 	if [ -e "$RUN/flush-$1.connecting" ]; then
@@ -232,13 +255,13 @@ release_after() { # NAME MINOR SECONDS PID: the timer; it ends when the flush of
 
 # -- the blocks ----------------------------------------------------------------------------------------------------------
 
-keep_list() { # SUM: a list of runs from stdin, named by its sha256
-	mkdir -p $RUN && cat >"$RUN/extents-$1.$$" || return
+keep_list() { # NAME SUM: a list of runs from stdin, named by its sha256; no resource's name has a colon
+	mkdir -p $RUN && cat >"$RUN/extents-$1:$2.$$" || return
 	read -r sum _ <<-END
-	$(sha256sum <"$RUN/extents-$1.$$")
+	$(sha256sum <"$RUN/extents-$1:$2.$$")
 	END
-	[ "$sum" = "$1" ] || { rm -f "$RUN/extents-$1.$$"; printf 'the list of blocks came damaged\n'; return 4; }
-	mv "$RUN/extents-$1.$$" "$RUN/extents-$1"
+	[ "$sum" = "$2" ] || { rm -f "$RUN/extents-$1:$2.$$"; printf 'the list of blocks came damaged\n'; return 4; }
+	mv "$RUN/extents-$1:$2.$$" "$RUN/extents-$1:$2"
 }
 
 view() { # NAME MINOR DISK IDENTIFIERS SUM SECTORS: the listed runs of a side that is Down as one read-only device, into $view
@@ -271,7 +294,7 @@ make_view() { # NAME SUM SECTORS, on $disk
 		awk -v head=$head -v disk="$disk" -v size="$3" '
 			BEGIN { print "0 2048 " head; at = 2048 }
 			{ n = $2 * 8; if ($1 * 8 + n > size) n = size - $1 * 8; printf "%.0f %.0f linear %s %.0f\n", at, n, disk, $1 * 8; at += n }
-		' "$RUN/extents-$2" | dmsetup create --readonly --noudevsync "$volume" && break
+		' "$RUN/extents-$1:$2" | dmsetup create --readonly --noudevsync "$volume" && break
 	done
 	number=$(dmsetup info -c --noheadings -o minor "$volume") || return
 	view=/dev/dm-${number# }
@@ -306,7 +329,8 @@ hash_view() { # VIEW NAME MINOR DISK IDENTIFIERS SUM SECTORS: sha256 of all of a
 	printf 'sha256 %s\n' "$sum"
 }
 
-tidy() { # NAME: our lists and dumps
+tidy() { # NAME: its lists and dumps, and no other resource's
 	no_view "$1"
-	rm -f "$RUN"/extents-* "$RUN/dump-$1".* "$RUN/hash-$1".* "$RUN/save-$1.lock"
+	for kind in gz code said al; do rm -f "$RUN/dump-$1.$kind"; done
+	rm -f "$RUN/extents-$1":* "$RUN/hash-$1.sum" "$RUN/hash-$1.said" "$RUN/save-$1.lock"
 }

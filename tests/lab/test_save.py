@@ -223,6 +223,26 @@ def test_a_flush_that_is_killed_is_undone_by_its_timer(pair: Cluster, moment: st
         pair.sh(SURVIVOR, "fsfreeze -u /srv/x; umount /srv/x")
 
 
+@pytest.mark.long
+def test_a_freeze_that_comes_after_everybody_gave_up_is_undone(pair: Cluster) -> None:
+    """The disk stands still, so fsfreeze waits for it in the kernel, where nobody can end it. It freezes when the disk moves again."""
+    pair.sh(SURVIVOR, "mkfs.ext4 -q /dev/drbd1; mkdir -p /srv/x; mount /dev/drbd1 /srv/x")
+    try:
+        split_under(pair)
+        wanted = evolve(request(pair), mount="/srv/x")
+        pair.sh(SURVIVOR, "echo late >/srv/x/late; drbdadm suspend-io r0")
+        with pytest.raises(SaveFailedError, match="did not end in 10 s"):
+            on(pair, lambda remote: survivor_extents(remote, wanted))
+        assert "fsfreeze" in pair.sh(SURVIVOR, "ps ax")
+        pair.sh(SURVIVOR, "drbdadm resume-io r0; flock -w 60 /run/orchestrate/flush-r0.lock true")
+        assert "after" in pair.sh(SURVIVOR, "timeout 20 sh -c 'echo after >/srv/x/after; sync -f /srv/x' && cat /srv/x/after")
+        assert "cs:StandAlone ro:Primary" in pair.proc(SURVIVOR)
+        nothing_left(pair)
+        assert isinstance(on(pair, lambda remote: survivor_extents(remote, wanted)), Changed)
+    finally:
+        pair.sh(SURVIVOR, "drbdadm resume-io r0; fsfreeze -u /srv/x; umount /srv/x")
+
+
 def split_under(cluster: Cluster) -> None:
     """As `split`, with a file system on the survivor that is mounted; the victim is down."""
     cluster.lab.cut(N2, "repl")

@@ -23,11 +23,17 @@ from orchestrator.local import LocalBytes, LocalTransport
 from orchestrator.recovery import archive
 from orchestrator.recovery.archive import Archive, SaveFailedError
 from orchestrator.recovery.manifest import Manifest
+from orchestrator.recovery.run import Saving
 from orchestrator.recovery.save import SaveRequest, save
 from orchestrator.remote import Remote
-from orchestrator.transport import Outcome
+from orchestrator.transport import NotSent, Outcome, Why
 from orchestrator.watch import Silent
+from states.consent import Consent
+from states.facts import ClusterFacts, NodeFacts, Side
+from states.goal import Do, Step
+from states.identifiers import Identifiers
 from states.progress import Progress
+from states.vocabulary import Node
 from tests.unit.test_archive import Split, cut, split
 from tests.unit.test_extents import printed
 
@@ -51,6 +57,9 @@ esac""",
     "drbdsetup": "echo $(cat $HERE/gi):1:1:1:0:0:0:0",
     "drbdmeta": "echo $(cat $HERE/gi):1:1:0:0:0:0:0",
     "iptables-legacy": 'echo "iptables $*" >>$HERE/calls',
+    "fsfreeze": r"""while [ "$1" = -f ] && [ -e $HERE/slow ]; do sleep 0.05; done
+echo "fsfreeze $*" >>$HERE/calls
+[ ! -e $HERE/unfreezable ] || { echo "fsfreeze: $2: freeze failed: Operation not supported" >&2; exit 1; }""",
     # a view is a copy of what it shows; --deferred removes nothing while it is read, and this one not afterwards either
     "dmsetup": r"""case "$1" in
 info) [ -e $HERE/view ] || exit 1; case "$*" in *minor*) echo 77 ;; esac ;;
@@ -253,3 +262,85 @@ def test_a_disk_that_reads_differently_the_second_time_is_noticed(here: Here, tm
     with pytest.raises(SaveFailedError, match="a second read on nas02"):
         here.save(tmp_path / "r0", watch=Flips())
     assert not (tmp_path / "r0").exists()
+
+
+# -- the survivor's file system ------------------------------------------------------------------------------------------
+
+def test_it_stands_still_while_the_bitmap_is_written_and_no_longer(here: Here, tmp_path: Path) -> None:
+    here.save(tmp_path / "r0", evolve(here.request, mount="/srv/x"))
+    done = [line for line in here.calls(SURVIVOR) if "iptables" not in line and line != "--version"]
+    assert done == ["fsfreeze -f /srv/x", "connect r0", "disconnect r0", "-- --force dump-md r0", "fsfreeze -u /srv/x"]
+    assert {path.name for path in (here.folder / SURVIVOR / "run").iterdir()} == {"flush-r0.lock", "flush-r0.said"}
+
+
+def test_one_that_cannot_be_frozen_is_not_flushed(here: Here, tmp_path: Path) -> None:
+    (here.folder / SURVIVOR / "unfreezable").touch()
+    with pytest.raises(SaveFailedError, match="Operation not supported"):
+        here.save(tmp_path / "r0", evolve(here.request, mount="/srv/x"))
+    assert "connect r0" not in here.calls(SURVIVOR)
+    assert "fsfreeze -u /srv/x" not in here.calls(SURVIVOR), "whoever has frozen it may not want it thawed"
+
+
+def test_a_freeze_that_comes_after_everybody_gave_up_thaws_itself(here: Here, tmp_path: Path) -> None:
+    """fsfreeze waits in the kernel, deaf to kill. Until it has ended nobody else may begin a flush."""
+    slow, run = here.folder / SURVIVOR / "slow", here.folder / SURVIVOR / "run"
+    slow.touch()
+    with pytest.raises(SaveFailedError, match=r"did not end in 10 s; when it does, it is undone"):
+        here.save(tmp_path / "r0", evolve(here.request, mount="/srv/x"))
+    assert not [line for line in here.calls(SURVIVOR) if "fsfreeze" in line]
+    assert subprocess.run(["flock", "-n", str(run / "flush-r0.lock"), "true"]).returncode == 1
+    slow.unlink()
+    assert subprocess.run(["flock", "-w", "30", str(run / "flush-r0.lock"), "true"]).returncode == 0, "it has ended"
+    assert [line for line in here.calls(SURVIVOR) if "fsfreeze" in line] == ["fsfreeze -f /srv/x", "fsfreeze -u /srv/x"]
+    assert {path.name for path in run.iterdir()} == {"flush-r0.lock", "flush-r0.said"}
+    assert here.save(tmp_path / "r0", evolve(here.request, mount="/srv/x")).survivor.extents == here.torn.theirs
+
+
+# -- whose it is ---------------------------------------------------------------------------------------------------------
+
+def test_another_resources_lists_are_left_alone(here: Here, tmp_path: Path) -> None:
+    others = {"extents-r0.x:0123", "extents-r1:0123", "dump-r0.x.gz", "hash-r0.x.sum"}
+    for node in (VICTIM, SURVIVOR):
+        (here.folder / node / "run").mkdir()
+        for name in others:
+            (here.folder / node / "run" / name).touch()
+    here.save(tmp_path / "r0")
+    assert {path.name for path in (here.folder / VICTIM / "run").iterdir()} == others
+
+
+@pytest.mark.parametrize("node", [VICTIM, SURVIVOR])
+def test_a_lost_lease_ends_it_before_anything_is_touched(here: Here, tmp_path: Path, node: str) -> None:
+    with pytest.raises(SaveFailedError, match="the lease was lost"):
+        here.save(tmp_path / "r0", evolve(here.request, leases=((node, "somebody", 7),)))
+    calls = here.calls(node) if (here.folder / node / "calls").exists() else []
+    assert not [line for line in calls if line.startswith(("apply-al", "connect", "disconnect", "-- --force"))]
+
+
+class Deaf(Machines):
+    """Nodes that cannot be asked for what is mounted."""
+
+    async def run(self, command: Command) -> Outcome:
+        if command.argv[-1].rpartition("\n")[2].startswith("list_mounted"):
+            return NotSent(Why.NO_SESSION, "the file report's own connection failed")
+        return await Machines.run(self, command)
+
+
+def test_files_that_cannot_be_listed_do_not_keep_the_blocks_from_being_saved(here: Here, tmp_path: Path) -> None:
+    class Hears(Silent):
+        def note(self, text: str) -> None:
+            heard.append(text)
+
+    heard: list[str] = []
+    agreed = Consent("r0", VICTIM, tuple((node, Identifiers.bare(GI[node])) for node in (SURVIVOR, VICTIM)), "anna")
+    facts = ClusterFacts(tuple(NodeFacts(node, Node.REACHABLE, sides=(("r0", Side(node, identifiers=ids)),)) for node, ids in agreed.shown))
+    disks = {node: str(here.folder / node / "disk") for node in (SURVIVOR, VICTIM)}
+    config = Config(ClusterSection("here"), {name: NodeSection(f"127.0.0.{n}") for n, name in enumerate(disks, 1)},
+                    {"r0": ResourceSection(disks=disks, minor=1, port=7789)})
+
+    async def run() -> str:
+        remote = Remote(config, Deaf(here.folder), anyio.current_time)
+        return await Saving(config, remote, tmp_path, (agreed,), Hears())(Step(Do.SAVE, VICTIM, "r0"), facts)
+
+    place = Path(anyio.run(run).partition(":")[2])
+    assert Archive.open(place).manifest.saved == here.torn.saved
+    assert any("its files are not saved by name" in text and "connection failed" in text for text in heard), heard
