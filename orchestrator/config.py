@@ -159,6 +159,11 @@ class Config:
             return "none"
         return "manual" if any(fence is not None and fence.method == "manual" for fence in fences) else "agent"
 
+    def has_agent(self, node: str) -> bool:
+        """A program can switch that node off and on."""
+        fence = self.node[node].fence
+        return fence is not None and fence.method == "agent"
+
     def volume_of(self, name: str) -> tuple[str, str]:
         """The volume group and the logical volume of a file system."""
         section = self.filesystem[name]

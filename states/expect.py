@@ -128,6 +128,7 @@ EFFECTS: dict[Do, Callable[[Side, Side, Wanted], tuple[Side, Side]]] = {
     Do.DISCARD: _discarding,
     Do.FORGET: _unmoved,
     Do.VERIFY: _unmoved,
+    Do.POWER_CYCLE: _unmoved,  # of the survivor, who has it done; the victim is looked at when it is back
 }
 
 

@@ -46,6 +46,7 @@ class Do(Enum):
     DISCARD = "discard-changes"
     FORGET = "forget-recovery"
     VERIFY = "verify"
+    POWER_CYCLE = "power-cycle"
 
 
 DESTRUCTIVE = frozenset({Do.CREATE_METADATA, Do.FORCE_PRIMARY, Do.CLEAR_BITMAP, Do.DISTRUST, Do.DISCARD})

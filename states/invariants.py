@@ -358,6 +358,7 @@ RULES: dict[str, Rule] = dict((
     _rule("victim-is-idle", lambda asked: losses.victim_is_idle(asked.loss), Do.DISCARD, Do.SAVE),
     _rule("never-discard-the-only-good", lambda asked: losses.survivor_is_good(asked.loss), Do.DISCARD, Do.SAVE, Do.RECORD_CONSENT),
     _rule("save-before-discard", lambda asked: losses.saved_first(asked.loss), Do.DISCARD),
+    _rule("fence-the-hung-victim-only", lambda asked: losses.hangs_for_good(asked.loss), Do.POWER_CYCLE),
     _rule("verify-at-rest", lambda asked: not_comparable(asked.pair), Do.VERIFY),
     _rule("discards-the-victim-only", lambda asked: losses.victim_alone_loses(asked.loss), Do.DISCARD),
 ))

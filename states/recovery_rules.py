@@ -9,14 +9,14 @@ from __future__ import annotations
 from attrs import frozen
 
 from states.consent import NOT_SAVED, NOTHING_CHANGED, Consent
-from states.facts import ClusterFacts, Side
+from states.facts import ClusterFacts, NodeFacts, Side
 from states.goal import Do, Goal, Ledger, Step, Wanted
 from states.handshake import Verdict
 from states.identifiers import Flag
 from states.pair import Pair
 from states.recovery import common_ancestor, flagged_meeting, flagged_once, unchanged
 from states.stack import stack_stands_on
-from states.vocabulary import DiskState, Role
+from states.vocabulary import DiskState, Layer, Role
 
 Found = tuple[str, str] | None
 AGAIN = "orchestrate recover-splitbrain {} --plan"
@@ -141,6 +141,32 @@ def victim_alone_loses(loss: Loss) -> Found:
     overruled = "; an after-sb policy decides before the flag: set all three to disconnect"
     policies = overruled if found.verdict is Verdict.SPLIT_AUTO else ""
     return f"the handshake would end in {found.verdict.value}: {found.why}{policies}", "nothing was connected; see docs/split-brain.md"
+
+
+def hangs_for_good(loss: Loss) -> Found:
+    """fence-the-hung-victim-only: its stack hangs, so nothing but its power ends it; its peer is well, and has all data of its own."""
+    consent = loss.consent
+    again = AGAIN.format(loss.wanted.name)
+    if consent is None or loss.step.says != consent.victim or loss.step.node == consent.victim:
+        return "it is not the victim that was agreed on, or it would shoot itself", again
+    agreed = consented(loss) or one_victim(loss)
+    if agreed is not None:
+        return agreed
+    victim, shooter = (loss.facts.node(name) for name in (consent.victim, loss.step.node))
+    if not hung_layers(loss.goal, victim):
+        return f"nothing hangs on {victim.name}", "orchestrate status"
+    if hung := hung_layers(loss.goal, shooter):
+        return f"{hung[0]} hangs on {shooter.name}, too", "docs/hazards.md, `a hung layer`: which one is ill?"
+    for name, side in shooter.sides:
+        if side.disk is not DiskState.UP_TO_DATE:
+            return f"{name} on {shooter.name} is {side.disk.value}: {victim.name} may have the only good copy", "mend that first"
+    return None
+
+
+def hung_layers(goal: Goal, node: NodeFacts) -> tuple[str, ...]:
+    """What of the stack hangs there."""
+    layers = goal.stack.layers if goal.stack is not None else ()
+    return tuple(one.name for one in layers if node.name in one.nodes and node.layer(one.name).state is Layer.HUNG)
 
 
 def covered(loss: Loss) -> bool:

@@ -50,8 +50,8 @@ def _config(obj: dict[str, Path | None], node: str) -> Config:
     config = read_config(obj)
     if node not in config.names:
         raise ConfigError(f"there is no node {node} in {config.path}; there are {', '.join(config.names)}")
-    if config.fencing == "none":
-        raise ConfigError(f"{config.path}: no fencing is configured; give each node a [node.NAME.fence]")
+    if config.node[node].fence is None:
+        raise ConfigError(f"{config.path}: no fencing is configured for {node}; give each node a [node.NAME.fence]")
     return config
 
 

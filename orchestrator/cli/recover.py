@@ -24,6 +24,7 @@ from orchestrator.recovery.assessed import as_document, draw_assessment
 from orchestrator.recovery.file_report import approximate
 from orchestrator.recovery.file_table import draw_files
 from orchestrator.recovery.files import FileReport
+from orchestrator.recovery.power import Power, hanging
 from orchestrator.recovery.run import Saving, Sides
 from orchestrator.render import Screen
 from states.assessment import Assessment, assess, consent_for
@@ -197,6 +198,19 @@ async def _recover(config: Config, goal: Goal, journal: Journal, screen: Screen,
         async with reaching(config) as remote:
             saving = Saving(config, remote, folder, goal.consents, screen, no_save)
             run_id = f"{int(wall_clock() * 1000):x}-{name.split(':')[1]}"
-            engine = Engine(remote, journal, goal, name, run_id, screen, Ledger(newest=newest(journal.past)), saver=saving)
-            reached = await engine.run()
-            return reached, engine.facts, len(engine.ledger.sent)
+
+            def engine() -> Engine:
+                return Engine(remote, journal, goal, name, run_id, screen, Ledger(newest=newest(journal.past)), saver=saving)
+
+            run = engine()
+            try:
+                reached = await run.run()
+            except RefusedError:
+                ill = hanging(goal, run.facts)
+                if ill is None or not config.has_agent(ill.victim):
+                    raise
+                await Power(remote, journal, goal, name, f"{run_id}p", screen).cycle(ill)
+                run_id = f"{run_id}r"  # operation ids of another run
+                run = engine()
+                reached = await run.run()
+            return reached, run.facts, len(run.ledger.sent)

@@ -252,6 +252,10 @@ verify() { # NAME MINOR: DRBD reads and compares every block by itself; the mark
 	$adm verify "$1"
 }
 
+power_cycle() { # NAME: another node, which hangs: off by its fence agent, seen to be off, and on again
+	/usr/local/sbin/orchestrate-fence --cycle "$1"
+}
+
 force_primary() { # NAME MINOR DISK IDENTIFIERS STAYS: "no" where no Primary is wanted: the copying needs none
 	still "$@" && never_good "$1" "$2" "$3" && $adm primary --force "$1" || return
 	[ "$5" = yes ] || $adm secondary "$1"

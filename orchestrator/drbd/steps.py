@@ -41,6 +41,7 @@ LIMITS: dict[Do, float] = {
     Do.DISCARD: 30.0,
     Do.FORGET: 30.0,
     Do.VERIFY: 30.0,             # only to start it
+    Do.POWER_CYCLE: 120.0,       # two tries of the agent, and the lock manager's own time to notice
 }
 
 
@@ -91,6 +92,7 @@ def _function(step: Step, sender: Sender) -> list[str]:
         Do.DISCARD: ["discard", *device, step.expect, _yes(unchanged(side))],
         Do.FORGET: ["forget", step.resource],
         Do.VERIFY: ["verify", *device[:2]],
+        Do.POWER_CYCLE: ["power_cycle", step.says],
     }
     return calls[step.do]
 

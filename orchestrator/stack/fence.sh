@@ -5,6 +5,7 @@
 #   orchestrate-fence                 for dlm_controld: 0 when the node is off
 #   orchestrate-fence --drbd          for DRBD: 7 when the peer is off (drbd.conf(5), fence-peer)
 #   orchestrate-fence --node NAME     by hand: `orchestrate fence NAME`, without a delay
+#   orchestrate-fence --cycle NAME    for `orchestrate recover-splitbrain`: off, and on again: a node whose file system hangs
 #   orchestrate-fence --status NAME   by hand: `orchestrate check --test-fencing`: can the agent reach the power switch
 #   orchestrate-fence --ack NAME      by hand: `orchestrate fence-ack NAME`: a human has switched it off, or seen that it is
 # With a third node that only votes, DRBD's side waits for the majority: who is cut off alone shoots nobody.
@@ -175,11 +176,15 @@ for_drbd() {
 uptime_now
 case ${1:-} in
 --drbd) for_drbd ;;
---node)
+--node|--cycle)
 	of_node name "$2" || exit 1
 	[ "$method" = agent ] || { echo "$2 has no fence agent: switch it off by hand, then: orchestrate fence-ack $2" >&2; exit 1; }
 	shoot "$uptime" || { cat "$RUN/agent.$2" >&2; exit 1; }
-	noticed && release_locks
+	noticed && release_locks || exit
+	[ "$1" = --cycle ] || exit 0
+	rm -f "$RUN/off.$2" # from here on it may run again
+	agent_says on || { cat "$RUN/agent.$2" >&2; exit 1; }
+	told "$2 is on again ($agent on)"
 	;;
 --status)
 	of_node name "$2" || exit 1

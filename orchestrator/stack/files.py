@@ -75,7 +75,7 @@ def files_of(config: Config, node: str) -> tuple[NodeFile, ...]:
     if config.share and config.samba.clustering == "ctdb":
         found.append(NodeFile("/etc/ctdb/nodes", "".join(f"{replication_address(config, name)}\n" for name in config.storage)))
         found.append(NodeFile("/etc/ctdb/ctdb.conf", _template("ctdb.conf.j2").render(lock=recovery_lock(config))))
-    if config.fencing != "none":
+    if any(section.fence is not None for section in config.node.values()):  # one of them alone: for hands, and for a recovery
         found += _fence_files(config)
     return tuple(found)
 

@@ -22,7 +22,9 @@ UNFENCED = {
     **{_fence(node): "" for node in SPEC.plan()},
 }
 """The lab's cluster.toml without fencing; corosync is on the replication network, as it always is."""
-LONG = 600.0
+ONE_AGENT = {text: new for text, new in UNFENCED.items() if text != _fence(SPEC.plan()[1])}
+"""The same, but the victim's power switch is known: one agent is no fencing, it serves `orchestrate fence` and a recovery."""
+LONG = 900.0
 """Seconds one recovery may take: everything is read twice, and two nodes' stacks are stopped and started."""
 
 
@@ -65,8 +67,19 @@ class Files:
 
 @pytest.fixture
 def files(blank: StackCluster) -> Files:
+    """Parted, and nobody can be switched off but by hand."""
+    return parted(blank, UNFENCED)
+
+
+@pytest.fixture
+def files_and_an_agent(blank: StackCluster) -> Files:
+    """Parted, and the victim has a fence agent."""
+    return parted(blank, ONE_AGENT)
+
+
+def parted(blank: StackCluster, changes: dict[str, str]) -> Files:
     """Both serve, without fencing; there are files; the cable is cut, and both have gone on writing."""
-    blank.changes = dict(UNFENCED)
+    blank.changes = dict(changes)
     blank.resource('verify_alg = "crc32c"')
     blank.up("-q")
     made = Files(blank)
@@ -178,6 +191,19 @@ def test_recovered_after_the_cable_is_back(files: Files, tmp_path: Path) -> None
     said = recover(nodes, archives)
     assert said.code == 0, said
     assert_whole(files, archives)
+
+
+def test_a_victim_that_hangs_is_switched_off_and_on_by_the_command(files_and_an_agent: Files, tmp_path: Path) -> None:
+    """The same without a hand: its own fence agent, asked by the survivor, then everything as ever."""
+    nodes, archives = files_and_an_agent.nodes, tmp_path / "archives"
+    nodes.lab.heal(N2)
+    nodes.until(lambda: "Hung" in nodes.layers()[VICTIM].values(), "the victim's cluster is killed", 120)
+    boot = nodes.sh(VICTIM, "cat /proc/sys/kernel/random/boot_id")
+    said = recover(nodes, archives, "--victim", VICTIM, "--shown", planned_of_a_hung_one(nodes))
+    assert said.code == 0, said
+    assert nodes.sh(VICTIM, "cat /proc/sys/kernel/random/boot_id") != boot
+    assert f"{VICTIM} hangs" in said.err
+    assert_whole(files_and_an_agent, archives)
 
 
 def planned_of_a_hung_one(nodes: StackCluster) -> str:

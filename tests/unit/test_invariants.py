@@ -19,7 +19,7 @@ from states.invariants import RULES, Rule, judge
 from states.plan import plan
 from states.stacks import PROFILES, LayerSpec
 from states.vocabulary import ConnectionState, Contents, DiskState, Layer, Metadata, Node, ReplicationState, Role
-from tests.unit.test_recovery_rules import LOSSES
+from tests.unit.test_recovery_rules import HANGS, LOSSES
 
 ONE, OTHER = NAMES
 CASES = {each.name: each for each in situations()}
@@ -148,7 +148,7 @@ GOALS = {
 
 
 def test_every_rule_is_asked_about_here() -> None:
-    elsewhere = {"config-drift", *LOSSES}
+    elsewhere = {"config-drift", HANGS, *LOSSES}
     assert {name for name, *_ in PASSES} | elsewhere == set(RULES)
 
 

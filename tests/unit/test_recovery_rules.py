@@ -198,6 +198,53 @@ def test_without_the_rules_a_side_that_serves_would_be_discarded(monkeypatch: py
     assert judge(seen, DISCARD, case.wanted, case.goal) is None
 
 
+# -- a victim that hangs -------------------------------------------------------------------------------------------------
+
+HANGS = "fence-the-hung-victim-only"
+CYCLE = Step(Do.POWER_CYCLE, ONE, "r0", says=OTHER)
+
+
+def hung(*nodes: str, one: dict[str, Any] | None = None) -> ClusterFacts:
+    """Agreed, on record, and a mount hangs on these nodes."""
+    from fixtures.situations.stacked import read_stack, with_stack
+
+    seen = kept(split(one))
+    for name in NAMES:
+        node = with_stack(seen.node(name), read_stack({}, NAMES), None)
+        seen = seen.replace(node.with_layer(LayerFact("mount opt", Layer.HUNG, "lockspaces stopped")) if name in nodes else node)
+    return seen
+
+
+def ask_power(seen: ClusterFacts, step: Step = CYCLE, agreed: Consent | None = None) -> invariants.Violation | None:
+    from fixtures.situations.stacked import read_stack
+
+    goal = Goal(Direction.UP, (WANTED,), stack=read_stack({}, NAMES), consents=() if agreed is None else (agreed,))
+    return judge(seen, step, WANTED, goal)
+
+
+def test_a_victim_that_hangs_may_be_switched_off_and_on() -> None:
+    assert ask_power(hung(OTHER), agreed=consent()) is None
+
+
+@pytest.mark.parametrize(("seen", "step", "agreed", "evidence", "remedy"), [
+    (hung(OTHER), CYCLE, None, "not the victim", "--plan"),
+    (hung(OTHER), evolve(CYCLE, says=ONE), consent(), "not the victim", "--plan"),
+    (hung(OTHER), evolve(CYCLE, node=OTHER), consent(), "shoot itself", "--plan"),
+    (hung(OTHER), CYCLE, consent(shown=(OLD, IDS_2)), "the consent is void", "--plan"),
+    (ClusterFacts(tuple(evolve(node, recoveries=()) for node in hung(OTHER).nodes)), CYCLE, consent(), "has no record", "--plan"),
+    (hung(), CYCLE, consent(), f"nothing hangs on {OTHER}", "orchestrate status"),
+    (hung(*NAMES), CYCLE, consent(), f"mount opt hangs on {ONE}, too", "which one is ill"),
+    (hung(OTHER, one={"disk": DiskState.INCONSISTENT}), CYCLE, consent(), f"{OTHER} may have the only good copy", "mend that first"),
+    (hung(OTHER, one={"disk": DiskState.UNKNOWN}), CYCLE, consent(), "may have the only good copy", "mend that first"),
+])
+def test_nobody_else_is(seen: ClusterFacts, step: Step, agreed: Consent | None, evidence: str, remedy: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = ask_power(seen, step, agreed)
+    assert found is not None
+    assert (found.rule, evidence in found.evidence, remedy in found.remedy) == (HANGS, True, True), found
+    monkeypatch.setitem(invariants.RULES, HANGS, Rule(HANGS, RULES[HANGS].judges, lambda _: None))
+    assert ask_power(seen, step, agreed) is None, "nothing else stands in the way"
+
+
 # -- what is written down --------------------------------------------------------------------------------------------------
 
 NUMBERS = st.integers(0, 2**64 - 1)
