@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from states.facts import ClusterFacts, Generation
 from states.pair import Pair
-from states.vocabulary import ReplicationState
+from states.vocabulary import DiskState, ReplicationState, Role
 
 
 def not_comparable(pair: Pair) -> tuple[str, str] | None:
@@ -17,4 +18,23 @@ def not_comparable(pair: Pair) -> tuple[str, str] | None:
     if lacking:
         mend = f'write verify_alg = "crc32c" in [resource.{pair.wanted.name}], then orchestrate down, then orchestrate up --apply-config'
         return f"no verify-alg runs on {' and '.join(lacking)}", mend
+    return None
+
+
+def not_repairable(pair: Pair, facts: ClusterFacts, bad: str, *, complete: bool) -> tuple[str, str] | None:
+    """repair-from-a-primary: why reconnecting `bad` would not copy the found blocks from its peer to it, or they could not be saved
+    before; None where nothing stands in the way. `complete`: it is known which blocks they are.
+
+    DRBD 8.4 copies marked blocks at a reconnection only because its Primary takes a new identifier when its peer goes (capture
+    C07); DRBD 9 takes one at the next write, and forgets the marks where none was written (capture 40-verify).
+    """
+    name = pair.wanted.name
+    good = next(side for side in pair.sides if side.node != bad)
+    if any(facts.node(side.node).generation is not Generation.V84 for side in pair.sides):
+        by_hand = f"on {bad}, Secondary: drbdadm invalidate --reset-bitmap=no {name}"
+        return "DRBD 9 may forget at a reconnection which blocks differ", by_hand
+    if good.role is not Role.PRIMARY or good.disk is not DiskState.UP_TO_DATE:
+        return f"{good.node} is {good.role.value}/{good.disk.value}: only from an UpToDate Primary are they copied", "orchestrate up first"
+    if not complete:
+        return "the kernel's log has forgotten which blocks they are: they could not be saved", "save the whole disk: docs/split-brain.md"
     return None

@@ -36,7 +36,7 @@ def up(obj: dict[str, Path | None], apply_config: bool, degraded: bool, as_json:
     nothing. What it would do: `orchestrate plan`."""
     config = read_config(obj)
     with opened(obj, config, quiet=quiet) as (journal, screen):
-        outcome = _go(config, config.goal(Direction.UP, apply_config, degraded=degraded), journal, screen)
+        outcome = go(config, config.goal(Direction.UP, apply_config, degraded=degraded), journal, screen)
     tell(config, *outcome, as_json=as_json, quiet=quiet)
     return 0
 
@@ -52,7 +52,7 @@ def down(obj: dict[str, Path | None], only: str | None, degraded: bool, as_json:
     config = read_config(obj)
     goal = config.goal(Direction.DOWN, only=_one(config, only), degraded=degraded)
     with opened(obj, config, quiet=quiet) as (journal, screen):
-        outcome = _go(config, goal, journal, screen)
+        outcome = go(config, goal, journal, screen)
     tell(config, *outcome, as_json=as_json, quiet=quiet)
     return 0
 
@@ -66,13 +66,13 @@ def restart(obj: dict[str, Path | None], rolling: bool, reboot: bool, quiet: boo
     """Each node in turn: down, rebooted if asked for, up again and UpToDate before the next. The other one serves."""
     config = read_config(obj)
     with opened(obj, config, quiet=quiet) as (journal, screen):
-        _go(config, config.goal(Direction.UP), journal, screen)  # nobody is taken away from a pair that is not whole
+        go(config, config.goal(Direction.UP), journal, screen)  # nobody is taken away from a pair that is not whole
         for node in (*config.storage, *config.voters):
-            _go(config, config.goal(Direction.DOWN, only=frozenset({node})), journal, screen)
+            go(config, config.goal(Direction.DOWN, only=frozenset({node})), journal, screen)
             if reboot:
                 screen.note(f"{node} reboots")
                 anyio.run(reboot_node, config, node)
-            outcome = _go(config, config.goal(Direction.UP), journal, screen)
+            outcome = go(config, config.goal(Direction.UP), journal, screen)
     tell(config, *outcome, as_json=False, quiet=quiet)
     return 0
 
@@ -101,7 +101,8 @@ Outcome = tuple[Reached, ClusterFacts, int]
 """What was reached, what is seen then, and how many steps were sent."""
 
 
-def _go(config: Config, goal: Goal, journal: Journal, screen: Screen) -> Outcome:
+def go(config: Config, goal: Goal, journal: Journal, screen: Screen) -> Outcome:
+    """One run towards one goal. Raises what the engine raises."""
     return anyio.run(_run, config, goal, journal, screen)
 
 

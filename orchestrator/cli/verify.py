@@ -9,17 +9,23 @@ from pathlib import Path
 import anyio
 import click
 
-from orchestrator.cli.common import reaching, read_config, wall_clock
-from orchestrator.cli.run import opened
+from orchestrator.cli.common import journal_path, look_at_all, reaching, read_config, wall_clock
+from orchestrator.cli.run import go, opened
 from orchestrator.config import Config
-from orchestrator.errors import ConfigError
+from orchestrator.errors import ConfigError, RefusedError
 from orchestrator.journal import Journal
 from orchestrator.lease import holder
 from orchestrator.probes.verify import PER_BLOCK
+from orchestrator.recovery.extents import Extents
+from orchestrator.recovery.found import keep_found
+from orchestrator.recovery.request import SaveRequest
 from orchestrator.render import Screen
 from orchestrator.verify import Verified
 from orchestrator.verify import verify as compare
-from states.goal import Direction
+from states.facts import ClusterFacts
+from states.goal import Direction, Ledger, Refused
+from states.pair import Pair
+from states.verify import not_repairable
 
 SHOWN = 20
 """So many runs of blocks are printed; --json has all of them."""
@@ -27,16 +33,22 @@ SHOWN = 20
 
 @click.command()
 @click.argument("resource")
+@click.option("--repair", "bad", metavar="NODE", help="Where blocks differ, NODE's are saved and then overwritten with the other's.")
 @click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON.")
 @click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors.")
 @click.pass_obj
-def verify(obj: dict[str, Path | None], resource: str, as_json: bool, quiet: bool) -> int:
-    """Compare every block of RESOURCE on both nodes, while they serve. Repairs nothing. Exit 10 if blocks differ."""
+def verify(obj: dict[str, Path | None], resource: str, bad: str | None, as_json: bool, quiet: bool) -> int:
+    """Compare every block of RESOURCE on both nodes, while they serve. Repairs nothing, unless told which side is wrong. Exit 10 if
+    blocks differ."""
     config = read_config(obj)
     if resource not in config.resource:
         raise ConfigError(f"there is no resource {resource} in {config.path}; there are {', '.join(config.resource)}")
+    if bad is not None and bad not in config.storage:
+        raise ConfigError(f"there is no node {bad} with storage in {config.path}; there are {', '.join(config.storage)}")
     with opened(obj, config, quiet=quiet) as (journal, screen):
         found = anyio.run(_verify, config, resource, journal, screen)
+        if bad is not None and found.compared.blocks:
+            found = _repair(config, found, bad, journal, screen)
     if as_json:
         click.echo(json.dumps(as_document(found)))
     elif not quiet:
@@ -50,6 +62,42 @@ async def _verify(config: Config, resource: str, journal: Journal, screen: Scree
     with screen:
         async with reaching(config) as remote:
             return await compare(remote, journal, config.goal(Direction.UP), config.wanted(resource), name, run_id, screen)
+
+
+def _repair(config: Config, found: Verified, bad: str, journal: Journal, screen: Screen) -> Verified:
+    """8.4 copies marked blocks when the two meet again: the bad side goes down, its blocks are kept, and it comes back. Then all is
+    compared once more."""
+    facts = anyio.run(_look, config)
+    wanted = config.wanted(found.resource)
+    blocks = Extents.of(found.compared.runs)
+    violation = not_repairable(Pair.of(facts, wanted, Ledger()), facts, bad, complete=blocks.blocks == found.compared.blocks)
+    if violation is not None:
+        raise RefusedError(Refused("repair-from-a-primary", f"repair {found.resource} on {bad}", *violation))
+    screen.note(in_words(found).splitlines()[0])
+    go(config, config.goal(Direction.DOWN, only=frozenset({bad})), journal, screen)
+    into = (journal_path(config).parent / "archives" / f"{found.resource}-{bad}-{int(wall_clock())}.blocks").absolute()
+    anyio.run(_keep, config, found.resource, bad, blocks, into)
+    screen.note(f"{bad}'s blocks are kept in {into}")
+    journal.write({"kind": "kept", "resource": found.resource, "node": bad, "place": str(into)})
+    go(config, config.goal(Direction.UP), journal, screen)
+    return anyio.run(_verify, config, found.resource, journal, screen)
+
+
+async def _look(config: Config) -> ClusterFacts:
+    async with reaching(config) as remote:
+        return await look_at_all(remote)
+
+
+async def _keep(config: Config, resource: str, bad: str, blocks: Extents, into: Path) -> None:
+    """What the bad side has, now that it is Down."""
+    async with reaching(config) as remote:
+        facts = await look_at_all(remote)
+        good = next(node for node in config.wanted(resource).nodes if node != bad)
+        size = (facts.node(good).side(resource).size or 0) * 1024
+        ids = {node: str(facts.node(node).side(resource).identifiers) for node in (bad, good)}
+        request = SaveRequest(resource, config.resource[resource].minor, bad, good, config.disk_of(resource, bad),
+                              config.disk_of(resource, good), ids[bad], ids[good])
+        await keep_found(remote, request, blocks, size, into)
 
 
 def as_document(found: Verified) -> dict[str, object]:

@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
-import pytest
+from typing import Any
 
+import pytest
+from attrs import evolve
+
+from fixtures.situations import NAMES, WANTED, pair
 from orchestrator.cli.verify import as_document, in_words
 from orchestrator.probes.verify import Compared, read_compared, read_left
 from orchestrator.verify import Verified
+from states.facts import ClusterFacts, Generation
+from states.goal import Ledger
+from states.pair import Pair
+from states.verify import not_repairable
+from states.vocabulary import DiskState, Role
+
+GOOD, BAD = NAMES
 
 RUNS_84 = """
  1: cs:VerifyS ro:Primary/Secondary ds:UpToDate/UpToDate C r-----
@@ -84,3 +95,29 @@ def test_in_words_and_as_json() -> None:
     assert as_document(many)["runs"] == [[n * 2, 1] for n in range(30)]
     assert as_document(clean) == {
         "resource": "r0", "node": "n1", "blocks": 0, "runs": [], "complete": True, "out_of_sync_kib": 0, "seconds": 3.0}
+
+
+def repairable(seen: ClusterFacts, *, complete: bool = True) -> tuple[str, str] | None:
+    return not_repairable(Pair.of(seen, WANTED, Ledger()), seen, BAD, complete=complete)
+
+
+def test_what_was_found_is_mended_from_a_primary() -> None:
+    assert repairable(pair()) is None
+
+
+@pytest.mark.parametrize(("values", "complete", "evidence"), [
+    ({"role": Role.SECONDARY}, True, f"{GOOD} is Secondary/UpToDate"),
+    ({"disk": DiskState.INCONSISTENT}, True, f"{GOOD} is Primary/Inconsistent"),
+    ({}, False, "has forgotten which blocks"),
+])
+def test_and_not_otherwise(values: dict[str, Any], complete: bool, evidence: str) -> None:
+    node = pair().node(GOOD)
+    found = repairable(pair().replace(node.with_side("r0", evolve(node.side("r0"), **values))), complete=complete)
+    assert found is not None
+    assert evidence in found[0]
+
+
+def test_drbd_9_would_forget_the_marks() -> None:
+    found = repairable(ClusterFacts(tuple(evolve(node, generation=Generation.V9) for node in pair().nodes)))
+    assert found is not None
+    assert ("DRBD 9" in found[0], "--reset-bitmap=no" in found[1]) == (True, True)
