@@ -54,7 +54,8 @@ node $id "? add }
 }
 
 agent_says() { # ACTION
-	{ cat "$HOME_OF/$name"; printf 'action=%s\n' "$1"; } | timeout -k 5 "$limit" "$agent" >"$RUN/agent.$name" 2>&1
+	{ cat "$HOME_OF/$name"; printf 'action=%s\n' "$1"; } |
+		PYTHONWARNINGS=ignore timeout -k 5 "$limit" "$agent" >"$RUN/agent.$name" 2>&1 # its last line is told: of the switch, not of the agent's source
 }
 
 stamp() { uptime_now; echo "$uptime" >"$RUN/new.$name.$$" && mv "$RUN/new.$name.$$" "$RUN/off.$name"; }

@@ -24,7 +24,7 @@ RECORDS = """#!/bin/sh
 cat >"$0.stdin.$$"
 echo "$$" >>"$0.calls"
 """
-GOOD, BAD = RECORDS + "exit 0\n", RECORDS + "echo 'Unable to connect'; exit 1\n"
+GOOD, BAD = RECORDS + "exit 0\n", RECORDS + "echo 'Unable to connect'; python3 -c 'import warnings; warnings.warn(\"old\")'; exit 1\n"
 HELD = """#!/bin/sh
 cat >/dev/null
 echo x >>"$0.calls"
