@@ -35,11 +35,16 @@ look_stack() { # SERVICES...: what runs, and what the cluster says of itself
 		printf '%s %s %s\n' "$name" "$since" "$line"
 	done
 	say kernel-locks
-	for try in 1 2 3 4 5; do # whoever joins or leaves a lockspace stops it on all nodes for a moment: that is not how it is
-		spaces
-		[ $stopped = yes ] && [ $try != 5 ] && [ -n "${members:-}" ] || break
+	spaces
+	case ${members:-gone} in
+	gone|*"
+fence "*) ;; # nobody starts them again before somebody is off
+	*) for _ in 1 2 3 4; do # whoever joins or leaves a lockspace stops it on all nodes for a moment: that is not how it is
+		[ $stopped = yes ] || break
 		sleep 0.2
-	done
+		spaces
+	done ;;
+	esac
 	printf '%s' "$spaces"
 	withdrawn=no
 	for table in /sys/fs/gfs2/*; do
