@@ -20,7 +20,7 @@ pytestmark = [pytest.mark.long, pytest.mark.timeout(1500)]
 FROZEN = 90.0
 """Seconds after which a loss must have been noticed, at most."""
 STATUS = 2.0
-"""Seconds `status` may take, whatever hangs."""
+"""Seconds `status` may take longer where everything hangs: the shortest time-out of a tool in a look."""
 BY_HAND = {'agent = "fence_ipmilan"': 'method = "manual"'}
 
 
@@ -51,10 +51,13 @@ def freezes(nodes: StackCluster, writers: dict[str, Writer], *words: str) -> str
 
 
 def seconds_of_status(nodes: StackCluster) -> float:
-    """How long one `status` takes."""
-    began = time.monotonic()
-    nodes.run("status")
-    return time.monotonic() - began
+    """How long `status` takes; the quickest of three, for the machine has other things to do."""
+    took = []
+    for _ in range(3):
+        began = time.monotonic()
+        nodes.run("status")
+        took.append(time.monotonic() - began)
+    return min(took)
 
 
 def acknowledged(nodes: StackCluster, survivor: Writer, victim: str) -> None:
@@ -74,12 +77,12 @@ def acknowledged(nodes: StackCluster, survivor: Writer, victim: str) -> None:
 
 def test_a_human_is_the_fence(by_hand: StackCluster) -> None:
     with writing(by_hand) as writers:
-        print(f"\nstatus of two nodes that write took {seconds_of_status(by_hand):.2f} s")
+        writes = seconds_of_status(by_hand)
         by_hand.lab.cut(N2, "repl")
         said = freezes(by_hand, writers, "Frozen", f"orchestrate fence-ack {N1}", f"orchestrate fence-ack {N2}")
-        took = [seconds_of_status(by_hand) for _ in range(3)]
-        print(f"\nstatus of two frozen nodes took {' '.join(f'{one:.2f}' for one in took)} s\n{said}")
-        assert min(took) < STATUS
+        hangs = seconds_of_status(by_hand)
+        print(f"\nstatus of two nodes that write took {writes:.2f} s, of two frozen ones {hangs:.2f} s\n{said}")
+        assert hangs < writes + STATUS
         for victim in (N1, N2):
             refused = by_hand.run("fence-ack", victim, "--yes")
             assert refused.code == 3, refused
