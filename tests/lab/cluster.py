@@ -185,6 +185,10 @@ class Cluster:
 
     def assert_dual_primary(self) -> None:
         """Both kernels say so, and orchestrate says so."""
+        self.assert_both_primary()
+        assert self.state()["state"] == "DualPrimary"
+
+    def assert_both_primary(self) -> None:
+        """Both kernels say so."""
         for node in (N1, N2):
             assert "cs:Connected ro:Primary/Primary ds:UpToDate/UpToDate" in self.proc(node), self.proc(node)
-        assert self.state()["state"] == "DualPrimary"

@@ -153,11 +153,13 @@ class StackCluster(Cluster):
 
     def assert_serving(self) -> None:
         """DualPrimary, every layer Up on both, and each node's smbd shows the share."""
-        self.assert_dual_primary()
-        for node, layers in self.layers().items():
-            assert set(layers.values()) == {"Up"}, (node, layers)
-        for node in (N1, N2):
-            assert "blocks available" in self.smb(node, "ls"), node
+        self.assert_both_primary()
+        said = self.run("status", "--json").json()
+        assert said["resources"]["r0"]["state"] == "DualPrimary", said["resources"]
+        for name, node in said["nodes"].items():
+            assert set(node["layers"].values()) == {"Up"}, (name, node["layers"])
+        for name, shown in self.both(f"smbclient -N //localhost/{NAME} -c ls").items():
+            assert "blocks available" in shown, (name, shown)
 
     def layers(self) -> dict[str, dict[str, str]]:
         """`orchestrate status --json`: each node's layers."""

@@ -19,8 +19,8 @@ from tests.lab.writers import stamps, uptime
 pytestmark = [pytest.mark.long, pytest.mark.timeout(1500)]
 FROZEN = 90.0
 """Seconds after which a loss must have been noticed, at most."""
-STATUS = 2.0
-"""Seconds `status` may take longer where everything hangs: the shortest time-out of a tool in a look."""
+STATUS = 30.0
+"""Seconds after which `status` must have answered, whatever hangs: half of what a look is given. Who waits for a lock never does."""
 BY_HAND = {'agent = "fence_ipmilan"': 'method = "manual"'}
 
 
@@ -82,7 +82,7 @@ def test_a_human_is_the_fence(by_hand: StackCluster) -> None:
         said = freezes(by_hand, writers, "Frozen", f"orchestrate fence-ack {N1}", f"orchestrate fence-ack {N2}")
         hangs = seconds_of_status(by_hand)
         print(f"\nstatus of two nodes that write took {writes:.2f} s, of two frozen ones {hangs:.2f} s\n{said}")
-        assert hangs < writes + STATUS
+        assert hangs < STATUS
         for victim in (N1, N2):
             refused = by_hand.run("fence-ack", victim, "--yes")
             assert refused.code == 3, refused
@@ -108,6 +108,30 @@ def test_a_node_dies_with_its_management_controller(serving: StackCluster) -> No
     serving.up()
     serving.assert_serving()
     assert_nothing_lost(serving, acked)
+
+
+def test_both_were_off_and_one_is_back(serving: StackCluster) -> None:
+    """Whether the other one runs, and serves, only a human can see."""
+    before = serving.put(N1, "before", 12)
+    serving.sh(N1, f"sync -f {MOUNT}")
+    for node in (N2, N1):
+        serving.lab.power_off(node)
+    serving.lab.power_on(N1)
+    for words in ((), ("--degraded",)):
+        said = serving.up(*words, code=6)
+        assert f"{N2} cannot be reached" in said.err, said.err
+        assert f"orchestrate fence-ack {N2}" in said.err, said.err
+    assert serving.layers()[N1]["mount " + NAME] == "Down"
+    assert serving.run("fence-ack", N2, "--yes").code == 0
+    alone = serving.up("--degraded")
+    assert f"served by {N1} alone" in alone.err, alone.err
+    assert serving.get(N1, "before") == before
+    later = serving.put(N1, "later", 13)
+    serving.power_on()
+    serving.up()
+    serving.assert_serving()
+    assert serving.get(N2, "before") == before
+    assert serving.get(N2, "later") == later
 
 
 def test_a_node_that_was_away_does_not_serve_what_it_has_left(serving: StackCluster) -> None:
