@@ -12,10 +12,11 @@ from tests.lab.survivor import Writer, assert_nothing_lost, until
 from tests.lab.writers import POLITE_WRITER
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(1500)]
-GIVEN_UP = 60.0
-"""Seconds after which `up` must have given up on a node it cannot reach any more."""
-GAP = 15.0
-"""Seconds the peer's writer may be silent at most while a node leaves and comes back: the locks are recovered both times."""
+GIVEN_UP = 120.0
+"""Seconds after which `up` must have given up on a node it cannot reach any more: what its peer is doing is waited for."""
+GAP = 40.0
+"""Seconds the peer's writer may be silent at most while a node leaves and comes back: the locks are recovered both times. Both
+limits are for a machine that is busy with other things; what it took is printed."""
 
 
 def test_the_management_network_is_cut_while_it_comes_up(serving: StackCluster) -> None:
@@ -27,7 +28,7 @@ def test_the_management_network_is_cut_while_it_comes_up(serving: StackCluster) 
             break
     began = time.monotonic()
     serving.lab.cut(N2, "mgmt")
-    _, said = process.communicate(timeout=GIVEN_UP * 3)
+    _, said = process.communicate(timeout=GIVEN_UP * 2)
     took = time.monotonic() - began
     print(f"\n`up` gave up {took:.1f} s after the cut:\n{said}")
     assert process.returncode == 6, said
