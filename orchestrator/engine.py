@@ -13,19 +13,20 @@ from typing import Any
 import anyio
 import anyio.lowlevel
 from anyio.abc import TaskGroup
-from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
-from attrs import define, field, frozen
+from anyio.streams.memory import MemoryObjectReceiveStream
+from attrs import define, field
 
 from orchestrator.drbd.steps import Sender
-from orchestrator.errors import OrchestrateError, RefusedError
+from orchestrator.errors import OrchestrateError, RefusedError, YieldedError
 from orchestrator.executor import Executor, Saver, Sent
+from orchestrator.inbox import Answered, Broke, Inbox, Looked, Message, Saved
 from orchestrator.journal import Journal
 from orchestrator.lease import TTL, is_dead
 from orchestrator.narrator import Narrator
 from orchestrator.remote import Answer, Remote
 from orchestrator.sight import Sight
 from orchestrator.streams import EventLine, Streams
-from orchestrator.tenure import Tenure
+from orchestrator.tenure import ASKED, Tenure
 from orchestrator.watch import Watch
 from states.decide import decide
 from states.evolve import evolve
@@ -46,41 +47,6 @@ MOST_SENDS = 4
 """How often one step may be sent in a run without the looks showing that anything came of it."""
 
 
-@frozen
-class Looked:
-    """A look came back."""
-
-    answer: Answer
-    asked_at: float
-
-
-@frozen
-class Answered:
-    """Steps came back."""
-
-    sent: Sent
-    asked_at: float
-
-
-@frozen
-class Saved:
-    """The victim's changes are in an archive."""
-
-    step: Step
-    place: str
-
-
-@frozen
-class Broke:
-    """Steps could not be sent: a rule, or the journal."""
-
-    error: OrchestrateError
-
-
-Message = Looked | Answered | Saved | EventLine | Broke
-Inbox = MemoryObjectSendStream[Message]
-
-
 @define
 class Wait:
     """What is being waited for, and since when."""
@@ -91,7 +57,11 @@ class Wait:
 
 @define
 class Engine:
-    """One run towards one goal. Raises RefusedError, LeaseHeldError, JournalError; returns what was Reached."""
+    """One run towards one goal. Raises RefusedError, LeaseHeldError, JournalError; returns what was Reached.
+
+    A run that nobody asked for (`goal.unasked`) waits for nothing but its own steps, and yields to a command (YieldedError).
+    `leave_within`: seconds that giving the lease back may take.
+    """
 
     remote: Remote
     journal: Journal
@@ -102,6 +72,7 @@ class Engine:
     ledger: Ledger = field(factory=Ledger)
     is_dead: Callable[[str], bool] = is_dead
     saver: Saver | None = None
+    leave_within: float = 10.0
     _sight: Sight = field(factory=Sight)
     _looking: set[str] = field(factory=set)
     _sends: dict[str, int] = field(factory=dict)
@@ -112,9 +83,15 @@ class Engine:
     _narrator: Narrator = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._tenure = Tenure(self.remote, self.holder, self.watch, self.is_dead)
+        self._tenure = Tenure(self.remote, self.holder, self.watch, self.is_dead, stand=self._stand())
         self._narrator = Narrator(self.goal, self.watch, self._write)
         self._executor = Executor(self.remote, self.journal, self.goal, self.holder, self.run_id)
+
+    def _stand(self) -> dict[str, str]:
+        """What a human's command wants of each node it is about, from now on."""
+        if self.goal.unasked:
+            return {}
+        return {name: self.goal.direction.value for name in self.remote.config.names if not self.goal.only or name in self.goal.only}
 
     @property
     def facts(self) -> ClusterFacts:
@@ -131,7 +108,7 @@ class Engine:
             self._write(kind="end", said=str(error), code=error.code)
             raise
         finally:
-            with anyio.CancelScope(shield=True), anyio.move_on_after(10):
+            with anyio.CancelScope(shield=True), anyio.move_on_after(self.leave_within):
                 await self._tenure.release()
         self._write(kind="end", said="reached", code=0)
         return reached
@@ -173,10 +150,21 @@ class Engine:
             self._narrator.observe(self.facts, self.ledger)
             if isinstance(decision, Reached):
                 return decision
+            if self.goal.unasked and not self.ledger.in_flight and (ended := self._over(decision)):
+                return ended
+            if self.goal.unasked and self._tenure.wanted:  # a command waits for the step in flight
+                await self._next(receive, decision)
+                continue
             if isinstance(decision, Refused) and not self.ledger.in_flight:
                 decision = self._seen_twice(decision)
             self._pursue(decision, group, send)
             await self._next(receive, decision)
+
+    def _over(self, decision: Decision) -> Reached | None:
+        """Nobody holds a lease only to wait: what comes next is seen by who watches. Raises YieldedError where a command asks."""
+        if self._tenure.wanted:
+            raise YieldedError(f"a command ({self._tenure.wanted}) asked for the lease")
+        return Reached((f"waits: {decision.why}",)) if isinstance(decision, Waiting) else None
 
     def _seen_twice(self, refused: Refused) -> Look:
         """The looks at two nodes are not simultaneous: what a rule refuses is looked at once more. Raises RefusedError."""
@@ -287,7 +275,7 @@ class Engine:
 
     async def _next(self, receive: MemoryObjectReceiveStream[Message], decision: Decision) -> None:
         """Wait for the next message (or the next due poll), then take in everything that is there."""
-        pause = self._pause(decision)
+        pause = min(self._pause(decision), ASKED) if self.goal.unasked else self._pause(decision)
         with anyio.move_on_after(pause) as scope:
             self._take(await receive.receive())
         if scope.cancelled_caught and isinstance(decision, Waiting):

@@ -45,3 +45,7 @@ class LeaseHeldError(OrchestrateError):
     """Another orchestrator holds this cluster's lease."""
 
     code = 75
+
+
+class YieldedError(LeaseHeldError):
+    """A command asked for the lease of a run that nobody asked for: the command goes first."""

@@ -16,6 +16,9 @@ from attrs import frozen
 TTL = 20
 """Seconds a lease lasts without being renewed. Renewed by every step and look of a run, and every TTL/4 while waiting."""
 
+SUPERVISOR = ":supervise"
+"""How the name of a holder ends that nobody asked to work: it yields to those that somebody did."""
+
 
 @frozen
 class Held:
@@ -46,9 +49,14 @@ def holder() -> str:
     return f"{machine()}:{os.getpid()}:{_started(os.getpid())}"
 
 
+def yields(name: str) -> bool:
+    """This holder is a supervisor: it gives its lease to a command that asks."""
+    return name.endswith(SUPERVISOR)
+
+
 def is_dead(name: str) -> bool:
     """True only if `name` was a process of this boot of this machine, and that process has ended."""
-    match = re.fullmatch(r"([0-9a-f]+):(\d+):(\d+)", name)
+    match = re.fullmatch(r"([0-9a-f]+):(\d+):(\d+)", name.removesuffix(SUPERVISOR))
     if match is None or match[1] != machine():
         return False
     try:
@@ -70,3 +78,9 @@ def read_taken(text: str) -> int | None:
     """The epoch of the `==lease-taken EPOCH` line."""
     match = "==lease-taken" in text and re.search(r"^==lease-taken (\d+)$", text, re.MULTILINE)
     return int(match[1]) if match else None
+
+
+def read_wanted(text: str) -> str:
+    """Who asks for our lease: the `==lease-wanted HOLDER` line; "" if nobody does."""
+    match = "==lease-wanted" in text and re.search(r"^==lease-wanted (\S+)$", text, re.MULTILINE)
+    return match[1] if match else ""

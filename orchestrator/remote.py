@@ -17,7 +17,7 @@ from orchestrator.commands import Command, Effect
 from orchestrator.config import Config
 from orchestrator.drbd import steps as drbd
 from orchestrator.drbd.files import replication_address, resource_file
-from orchestrator.lease import TTL, Held, read_held, read_taken
+from orchestrator.lease import TTL, Held, read_held, read_taken, read_wanted
 from orchestrator.probes import boot as boot_probe
 from orchestrator.probes import look
 from orchestrator.probes import stack as stack_probe
@@ -62,6 +62,7 @@ class Answer:
     sent: bool = True
     authkey: str = field(default="", repr=False)
     began: float = 0.0
+    wanted: str = ""  # a command that asks for our lease, where we are one that yields it
 
 
 class Remote:
@@ -133,10 +134,12 @@ class Remote:
             return facts
         return look.read_glance(facts, outcome.stdout.decode(errors="replace"), self.expected(facts.name), self._clock())
 
-    async def lease(self, node: str, holder: str, over: str = "-", zeros: bool = False) -> Answer:
-        """Take or renew the lease and look. Blank disks are read again only by a run's first look (`zeros`)."""
+    async def lease(self, node: str, holder: str, over: str = "-", zeros: bool = False, stand: str = "") -> Answer:
+        """Take or renew the lease and look. Blank disks are read again only by a run's first look (`zeros`). `stand`: what a human
+        wants of the node from now on, "up" or "down"; written down there with the lease, and not without it."""
         look_call = self._look_call(node, zeros, contents=zeros)
-        lines = [self._script, shlex.join(("lease_take", holder, str(TTL), over)), "keep=yes", look_call]
+        also = f" && stand_{stand}" if stand else ""
+        lines = [self._script, shlex.join(("lease_take", holder, str(TTL), over)) + also, "keep=yes", look_call]
         return await self._round_trip(node, "\n".join(lines), Effect.IDEMPOTENT, self._limit(zeros))
 
     async def ask(self, node: str, holder: str, over: str) -> Answer:
@@ -152,6 +155,11 @@ class Remote:
     async def release(self, node: str, holder: str) -> Outcome:
         """Give the lease back."""
         script = "\n".join((self._script, shlex.join(("lease_drop", holder))))
+        return await self.transport.run(Command(node, ("sh", "-c", script), Effect.IDEMPOTENT, 20.0))
+
+    async def stand(self, node: str, words: str) -> Outcome:
+        """Write down why nobody is to touch this node unasked; "-": that is over."""
+        script = "\n".join((self._script, shlex.join(("stand", words))))
         return await self.transport.run(Command(node, ("sh", "-c", script), Effect.IDEMPOTENT, 20.0))
 
     async def act(self, node: str, steps: tuple[tuple[Step, str], ...], sender: drbd.Sender, holder: str, epoch: int) -> Answer:
@@ -193,7 +201,8 @@ def read_answer(
         facts = evolve(facts, uptime=outcome.span[0], ended=outcome.span[1])
         results = tuple(evolve(one, began=outcome.span[0]) if one is results[0] else one for one in results)
     return Answer(facts, results, read_held(node, text), read_taken(text), sections.get("firewall") or "",
-                  authkey=(sections.get("authkey") or "").strip(), began=results[-1].ended if results else facts.uptime)
+                  authkey=(sections.get("authkey") or "").strip(), began=results[-1].ended if results else facts.uptime,
+                  wanted=read_wanted(text))
 
 
 def _why_cut(outcome: Exited) -> str:

@@ -11,19 +11,24 @@ import anyio
 from attrs import define, field
 
 from orchestrator.errors import LeaseHeldError
-from orchestrator.lease import TTL, Held, is_dead
+from orchestrator.lease import TTL, Held, is_dead, read_wanted, yields
 from orchestrator.remote import Answer, Remote
+from orchestrator.transport import Exited
 from orchestrator.watch import Watch
 
 ASK_AGAIN = 1.0
 """Seconds between questions for a lease that somebody else holds."""
+ASK_SUPERVISOR = 0.3
+"""... where it is a supervisor, which yields: it looks for who asks every `ASKED` seconds, and finishes the step in flight."""
+ASKED = 0.7
 
 
 @define
 class Tenure:
     """The leases of one run. `epochs`: what each node said when it was taken; it must never change under us.
 
-    `is_dead`: whether a holder is known to have ended, so that its lease need not be waited out.
+    `is_dead`: whether a holder is known to have ended, so that its lease need not be waited out. `stand`: what a human wants of
+    each node from now on, "up" or "down". `wanted`: the command that asks a supervisor for its lease; "" before one does.
     """
 
     remote: Remote
@@ -31,6 +36,8 @@ class Tenure:
     watch: Watch
     is_dead: Callable[[str], bool] = is_dead
     epochs: dict[str, int] = field(factory=dict)
+    stand: dict[str, str] = field(factory=dict)
+    wanted: str = ""
     _renewed: float = 0.0
 
     async def take(self) -> dict[str, Answer]:
@@ -41,6 +48,8 @@ class Tenure:
                 group.start_soon(self._try_one, name, answers)
         if any(answer.held for answer in answers.values()):  # two who each hold one node must not wait for each other
             await self._give_back(answers)
+            for answer in answers.values() if yields(self.holder) else ():
+                self.check(answer)
             for name in self.remote.config.names:
                 await self._take_one(name, answers)
                 if answers[name].held is not None:
@@ -52,7 +61,7 @@ class Tenure:
         return answers
 
     async def _try_one(self, name: str, answers: dict[str, Answer]) -> None:
-        answers[name] = await self.remote.lease(name, self.holder, zeros=True)
+        answers[name] = await self.remote.lease(name, self.holder, zeros=True, stand=self.stand.get(name, ""))
 
     async def _give_back(self, answers: dict[str, Answer]) -> None:
         for name, answer in answers.items():
@@ -65,8 +74,12 @@ class Tenure:
         while True:
             answer = answers[name] = await self.remote.ask(name, self.holder, over)
             if answer.held is None:
-                answers[name] = await self.remote.lease(name, self.holder, over, zeros=True)
+                answers[name] = await self.remote.lease(name, self.holder, over, zeros=True, stand=self.stand.get(name, ""))
                 return
+            if yields(answer.held.holder):
+                self.watch.note(f"the supervisor is repairing something on {name}: it yields after the step in flight")
+                await anyio.sleep(ASK_SUPERVISOR)
+                continue
             if answer.held.left > least:
                 return
             least = answer.held.left
@@ -79,20 +92,23 @@ class Tenure:
         """Every answer says whose lease it is. Raises LeaseHeldError if it is no longer ours."""
         if answer.held is not None:
             raise LeaseHeldError(held_words(answer.held))
+        self.wanted = answer.wanted or self.wanted
         name = answer.facts.name
         if answer.epoch is not None and self.epochs.setdefault(name, answer.epoch) != answer.epoch:
             raise LeaseHeldError(f"the lease of {name} was lost and taken again: another orchestrator has been at work; run again")
 
     async def renew(self) -> None:
         """A long wait must not lose the lease."""
-        if anyio.current_time() - self._renewed > TTL / 4:
+        if anyio.current_time() - self._renewed > (ASKED if yields(self.holder) else TTL / 4):
             self._renewed = anyio.current_time()
             async with anyio.create_task_group() as group:
                 for name in self.epochs:
                     group.start_soon(self._renew_one, name)
 
     async def _renew_one(self, name: str) -> None:
-        await self.remote.renew(name, self.holder)
+        outcome = await self.remote.renew(name, self.holder)
+        if isinstance(outcome, Exited):
+            self.wanted = read_wanted(outcome.stdout.decode(errors="replace")) or self.wanted
 
     async def release(self) -> None:
         """Give every lease back; what cannot be reached keeps ours until it runs out."""

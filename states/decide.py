@@ -50,7 +50,7 @@ def decide(goal: Goal, facts: ClusterFacts, ledger: Ledger) -> Decision:
 
     The stack goes on beside the resources, but nothing of it is prepared on the way to a refusal.
     """
-    answers = [_decide_resource(goal, facts, ledger, wanted) for wanted in goal.resources]
+    answers = [_decide_resource(goal, facts, ledger, wanted) for wanted in goal.resources if wanted.name not in goal.leave]
     if goal.stack is not None:
         refused = next((answer for answer in answers if isinstance(answer, Refused) and answer.kind is not Kind.FAILED), None)
         if refused is not None and not ledger.in_flight:

@@ -169,6 +169,8 @@ class NodeFacts:
     off: tuple[str, ...] = ()  # nodes this one knows to be off: its fence agent, or a human, said so, and they were not seen since
     recoveries: tuple[Record, ...] = ()  # what it has on disk of recoveries from split brain
     fencing: tuple[FencingFact, ...] = ()
+    maintenance: str = ""  # why nobody is to touch it unasked, as it has that on disk: "down", or a human's words; "" if nothing
+    leased: str = ""  # who is at work on it under the lease; "" if nobody is
 
     @property
     def reachable(self) -> bool:

@@ -84,6 +84,8 @@ class Goal:
 
     `stack`: the layers above DRBD, None where DRBD is all there is. `only`: nodes that take part, all if empty. `degraded`:
     nodes that were confirmed to be off need not be seen, and their peers may serve alone. `consents`: whose changes may go.
+    `unasked`: no human asked for this run (rule nobody-asked). `leave`: machines that are left as they are, by their names:
+    a resource, or "LAYER on NODE".
     """
 
     direction: Direction
@@ -93,6 +95,8 @@ class Goal:
     only: frozenset[str] = field(default=frozenset())
     degraded: bool = False
     consents: tuple[Consent, ...] = ()
+    unasked: bool = False
+    leave: frozenset[str] = field(default=frozenset())
 
     def for_victim(self, node: str) -> Goal:
         """What is wanted of a node whose changes are to be saved and discarded: that it stands still, by itself."""

@@ -21,6 +21,7 @@ from states.repair import peer_has_all, releasable
 from states.settings import differing, discarding_policies
 from states.stack import stack_stands_on
 from states.stacks import spec
+from states.unasked import unasked
 from states.verify import not_comparable
 from states.vocabulary import Contents, DiskState, Layer, Metadata, Role
 
@@ -332,6 +333,7 @@ def _rule(name: str, check: Check, *judges: Do) -> tuple[str, Rule]:
 
 
 RULES: dict[str, Rule] = dict((
+    _rule("nobody-asked", lambda asked: unasked(asked.facts, asked.step, asked.goal, asked.wanted.nodes), *Do),
     _rule("no-create-md", _no_create_md, Do.CREATE_METADATA),
     _rule("no-force-primary", _no_force_primary, Do.FORCE_PRIMARY, Do.CLEAR_BITMAP),
     _rule("skip-only-zeros", _skip_only_zeros, Do.CLEAR_BITMAP),

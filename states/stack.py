@@ -93,7 +93,7 @@ class _Way:
         waiting: Waiting | None = None
         missing: list[tuple[Placed, str]] = []
         for placed, node in self._places(self.stack.layers):
-            if self._silent(node):
+            if self._silent(node) or f"{placed.name} on {node}" in self.goal.leave:
                 continue
             fact = layer_state(self.stack, self.facts, placed, node)
             early = fact.state is Layer.UP and self._early(placed, node)

@@ -12,6 +12,7 @@ from attrs import frozen
 from states.facts import ClusterFacts, LayerFact
 from states.goal import Direction, Do, Goal, Kind, Step
 from states.stacks import Placed, Stack
+from states.unasked import unasked
 from states.vocabulary import DiskState, Layer, Role
 
 
@@ -209,6 +210,10 @@ def _from_the_top(asked: LayerAsked) -> Found:
     return None
 
 
+def _nobody_asked(asked: LayerAsked) -> Found:
+    return unasked(asked.facts, asked.step, asked.goal, (asked.step.node,))
+
+
 @frozen
 class LayerRule:
     """A named rule and the kind of step it judges."""
@@ -220,6 +225,8 @@ class LayerRule:
 
 START, STOP = Do.START_LAYER, Do.STOP_LAYER
 LAYER_RULES: tuple[LayerRule, ...] = (
+    LayerRule("nobody-asked",        START, _nobody_asked),
+    LayerRule("nobody-asked",        STOP,  _nobody_asked),
     LayerRule("grow-only",           START, _grow_only),
     LayerRule("config-drift",        START, _config_drift),
     LayerRule("no-quorum-no-locks",  START, _no_quorum_no_locks),

@@ -10,12 +10,15 @@ now() { read -r uptime _ </proc/uptime; }
 lease_take() { # HOLDER TTL OVER: take or renew; OVER names a holder that is known to be dead, or is "-"
 	now; read -r boot </proc/sys/kernel/random/boot_id
 	lease_read
+	lease_wanted "$1"
 	if [ "$holder" = "$1" ] && [ "$leased" = "$boot" ] && [ $left -gt $(($2 * 3 / 4)) ]; then say lease-taken "$epoch"; return; fi
 	[ -d $STATE ] || mkdir -p $STATE
 	exec 8>$STATE/lease.lock && flock 8
 	lease_read
 	if [ "$holder" != "$1" ] && [ "$holder" != "$3" ] && [ -n "$holder" ] && [ "$holder" != - ] && [ $left -gt 0 ]; then
 		say lease-held "$epoch" "$holder" "$left"
+		case $1:$holder in *:supervise:*) ;; *:supervise) # a supervisor yields to a command; two of them do not to each other
+			printf '%s %s %s\n' "$1" "$boot" "$((${uptime%.*} + 10))" >$STATE/wanted.new && mv $STATE/wanted.new $STATE/wanted ;; esac
 		exec 8>&-; return 75
 	fi
 	[ "$holder" = "$1" ] || epoch=$((epoch + 1))
@@ -32,6 +35,14 @@ lease_read() { # the file is only ever replaced whole
 	[ "$leased" = "$boot" ] || left=$((20 - ${uptime%.*})) # a reboot of the node does not end a lease at once
 }
 
+lease_wanted() { # HOLDER: says who has asked for a supervisor's lease in the last seconds
+	case $1 in *:supervise) ;; *) return 0 ;; esac
+	[ -r $STATE/wanted ] && read -r by when until_then <$STATE/wanted || return 0
+	case $until_then in ''|*[!0-9]*) return 0 ;; esac
+	[ "$when" = "$boot" ] && [ "$until_then" -gt "${uptime%.*}" ] && say lease-wanted "$by"
+	return 0
+}
+
 lease_mine() { # HOLDER EPOCH
 	now; read -r boot </proc/sys/kernel/random/boot_id
 	lease_read
@@ -42,6 +53,24 @@ lease_drop() { # HOLDER
 	exec 8>$STATE/lease.lock && flock 8
 	read -r epoch holder _ <$STATE/lease && [ "$holder" = "$1" ] && printf '%s - - 0\n' "$epoch" >$STATE/lease.new && mv $STATE/lease.new $STATE/lease
 	exec 8>&-
+}
+
+# -- what a human wants of this node: kept until another human's command, over reboots ----------------------------------
+stand() { # WORDS: it is left alone by whom nobody asked, for this reason; "-": that is over
+	[ -d $STATE ] || mkdir -p $STATE
+	if [ "$1" = - ]; then rm -f $STATE/maintenance; else
+		printf '%s\n' "$1" >$STATE/maintenance.new && sync $STATE/maintenance.new && mv $STATE/maintenance.new $STATE/maintenance
+	fi
+	sync $STATE ${STATE%/*}
+}
+
+stand_down() { # a human takes it down; what was said before stays
+	[ -r $STATE/maintenance ] || stand down
+}
+
+stand_up() { # ... and up again; maintenance stays
+	[ -r $STATE/maintenance ] && read -r words <$STATE/maintenance && [ "$words" = down ] && stand -
+	return 0
 }
 
 # -- claims: a DESTRUCTIVE operation runs at most once, whatever happens to the connection or the power ----------------

@@ -66,7 +66,17 @@ def read_sections(
         tuple((one.resource, _side(name, sections, one)) for one in expected), _claims(sections.get("claims") or ""),
         off=tuple((sections.get("off") or "").split()), recoveries=_recoveries(sections.get("recovery") or ""),
         fencing=fencing(sections.get("fencing") or ""),
+        maintenance=(sections.get("maintenance") or "").strip(),
+        leased=_leased(sections.get("lease") or "", head["boot_id"], seconds(head.get("uptime", ""))),
     )
+
+
+def _leased(text: str, boot_id: str, uptime: float) -> str:
+    """Who holds the lease, from its file `EPOCH HOLDER BOOT UNTIL`; one of an earlier boot is nobody's."""
+    words = text.split()
+    if len(words) != 4 or words[1] == "-" or words[2] != boot_id or not words[3].isdecimal():
+        return ""
+    return words[1] if int(words[3]) > uptime else ""
 
 
 def _version(text: str) -> str:

@@ -56,6 +56,8 @@ look_claims() {
 	done
 	say lease
 	[ -r /var/lib/orchestrate/lease ] && first /var/lib/orchestrate/lease
+	say maintenance
+	[ -r /var/lib/orchestrate/maintenance ] && first /var/lib/orchestrate/maintenance
 }
 
 resolve() { # DISK: into $disk what it is a name of, into $sys where the kernel describes it

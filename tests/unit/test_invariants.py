@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 from attrs import evolve
 
-from fixtures.situations import HEALTHY, NAMES, WANTED, pair, situations
+from fixtures.situations import HEALTHY, NAMES, SAME, WANTED, pair, situations
 from fixtures.situations.stacked import read_stack, with_stack
 from states import invariants
+from states.consent import NOTHING_CHANGED, Consent
 from states.decide import decide
 from states.facts import ClusterFacts, LayerFact, NodeFacts
 from states.goal import Direction, Do, Goal, Ledger, Step, Steps
@@ -60,7 +61,10 @@ ALONE = changed(ATTACHED.replace(evolve(ATTACHED.node(ONE), off=(OTHER,))).repla
 """One side with its disk up, and its peer is known to be off."""
 NO_FLAGS = evolve(HEALTHY.identifiers or Identifiers(0, 0, (0, 0), frozenset()), flags=frozenset({Flag.CONSISTENT}))
 
+IN_MAINTENANCE = ATTACHED.replace(evolve(ATTACHED.node(OTHER), maintenance="new memory"))
 PASSES: tuple[tuple[str, ClusterFacts, Step], ...] = (
+    ("nobody-asked", ATTACHED, Step(Do.CONNECT, ONE, "r0")),
+    ("nobody-asked", DOWN, Step(Do.ATTACH, ONE, "r0")),
     ("no-create-md", BLANK, Step(Do.CREATE_METADATA, ONE, "r0")),
     ("no-create-md", changed(BLANK, {"contents": Contents.ZEROS}), Step(Do.CREATE_METADATA, ONE, "r0")),
     ("no-force-primary", NEW, Step(Do.FORCE_PRIMARY, ONE, "r0")),
@@ -144,7 +148,34 @@ DOWN_ALL = Goal(Direction.DOWN, (WANTED,), stack=STACK)
 GOALS = {
     # what is asked for, where the rule is about that
     "no-start-alone-on-stale": DEGRADED, "alone-needs-fenced-peer": DEGRADED, "never-stop-the-only-good": ONLY, "stop-from-top": goal(),
+    "nobody-asked": Goal(Direction.UP, (WANTED,), unasked=True),
 }
+
+
+@pytest.mark.parametrize(("seen", "do", "evidence", "remedy"), [
+    (BLANK, Do.CREATE_METADATA, "cannot be undone", "orchestrate plan"),
+    (NEW, Do.FORCE_PRIMARY, "cannot be undone", "orchestrate plan"),
+    (ZEROS, Do.CLEAR_BITMAP, "cannot be undone", "orchestrate plan"),
+    (TOUCHED, Do.DISTRUST, "cannot be undone", "orchestrate plan"),
+    (HELD_BY_ONE, Do.RELEASE, "no human asked to take them away", "orchestrate plan"),
+    (IN_MAINTENANCE, Do.CONNECT, f"{OTHER} is in maintenance: new memory", f"orchestrate maintenance off {OTHER}"),
+    (ATTACHED.replace(evolve(ATTACHED.node(ONE), maintenance="down")), Do.CONNECT, f"{ONE} was taken down by hand", "orchestrate up"),
+])
+def test_what_nobody_asked_for_waits_for_a_human(seen: ClusterFacts, do: Do, evidence: str, remedy: str) -> None:
+    asked, unasked = (Goal(Direction.UP, (WANTED,), unasked=unasked) for unasked in (False, True))
+    step = Step(do, ONE, "r0")
+    found = RULES["nobody-asked"].check(invariants.Asked(seen, step, WANTED, unasked))
+    assert found is not None
+    assert (evidence in found[0], remedy in found[1]) == (True, True)
+    assert RULES["nobody-asked"].check(invariants.Asked(seen, step, WANTED, asked)) is None
+
+
+@pytest.mark.parametrize(("by", "refused"), [(NOTHING_CHANGED, False), ("an operator", True)])
+def test_a_discard_that_discards_nothing_needs_nobody(by: str, refused: bool) -> None:
+    consent = Consent("r0", OTHER, tuple((side.node, SAME) for side in pair().sides("r0", NAMES)), by)
+    unasked = Goal(Direction.UP, (WANTED,), unasked=True, consents=(consent,))
+    found = RULES["nobody-asked"].check(invariants.Asked(pair(), Step(Do.DISCARD, OTHER, "r0"), WANTED, unasked))
+    assert (found is not None) == refused
 
 
 def test_every_rule_is_asked_about_here() -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from attrs import evolve
 
 from orchestrator.config import Config
 from states import stack_rules
@@ -84,7 +85,22 @@ REFUSES: tuple[tuple[str, str, Any, Step, str, str], ...] = (
 
 
 def test_every_rule_is_asked_about_here() -> None:
-    assert {name for name, *_ in REFUSES} == {rule.name for rule in LAYER_RULES}
+    assert {name for name, *_ in REFUSES} | {"nobody-asked"} == {rule.name for rule in LAYER_RULES}
+
+
+def test_what_nobody_asked_for_waits_for_a_human(config: Config) -> None:
+    unasked, seen = evolve(goal_of(config), unasked=True), low(config)
+    found = judge_layer(seen, step("vg opt"), unasked)
+    assert found is not None
+    assert (found.rule, "making vg opt cannot be undone" in found.evidence) == ("nobody-asked", True)
+    there = with_layer(facts_of(config), "samba", L.DOWN)
+    assert judge_layer(there, step("samba"), unasked) is None
+    kept = there.replace(evolve(there.node(ONE), maintenance="new memory"))
+    for do in (START, STOP):
+        found = judge_layer(kept, step("samba", do), unasked)
+        assert found is not None
+        assert (found.rule, found.evidence) == ("nobody-asked", f"{ONE} is in maintenance: new memory")
+    assert judge_layer(kept, step("samba", node=OTHER), unasked) is None
 
 
 @pytest.mark.parametrize(("rule", "text", "seen", "what", "evidence", "remedy"), REFUSES, ids=[f"{row[0]}-{n}" for n, row in enumerate(REFUSES)])
