@@ -84,12 +84,16 @@ class Journal:
         self._clock = clock
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            self.past = tuple(read(path))
+            self.past: tuple[Record, ...] = tuple(read(path))
             self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
             self._cut_torn_tail()
         except OSError as error:
             raise JournalError(f"{path}: {error.strerror}; name another place: [cluster] journal = \"...\"") from error
         self.path = path
+
+    def forget(self) -> None:
+        """What was read at the start is not needed any more: for whoever keeps it open for months."""
+        self.past = ()
 
     def _cut_torn_tail(self) -> None:
         size = os.fstat(self._file).st_size

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Mapping
+from typing import Protocol, runtime_checkable
 
+from states.alarm import Alarm
 from states.picture import Picture
 
 
@@ -16,4 +18,19 @@ class Listener(Protocol):
 
     async def run(self) -> None:
         """Its own work for as long as the supervisor runs; ended by cancellation. Raises nothing a network can cause."""
+        ...
+
+
+@runtime_checkable
+class Complains(Protocol):
+    """A listener that has something to say itself: it is added to the next picture."""
+
+    @property
+    def alarms(self) -> tuple[Alarm, ...]:
+        """Its own troubles."""
+        ...
+
+    @property
+    def counts(self) -> Mapping[str, int]:
+        """Its own totals."""
         ...
