@@ -23,6 +23,8 @@ COMMANDS = {
     "fence-ack": ("orchestrator.cli.fence", "Say that a node is off, where no agent can."),
     "recover-splitbrain": ("orchestrator.cli.recover", "End a split brain: evidence, consent, an archive, and the pair whole again."),
     "verify":  ("orchestrator.cli.verify",  "Compare every block of both sides, while they serve. Repairs nothing."),
+    "supervise": ("orchestrator.cli.supervise", "Watch clusters and repair what loses nothing, for as long as it runs."),
+    "maintenance": ("orchestrator.cli.maintenance", "Have the supervisor leave a node alone."),
     "status":  ("orchestrator.cli.status",  "What is seen on both nodes. Changes nothing."),
     "watch":   ("orchestrator.cli.watch",   "The whole cluster on one screen, as it moves. Changes nothing."),
     "splitbrain": ("orchestrator.cli.splitbrain", "What was saved before a split brain was resolved: look at it, bring it back."),
