@@ -145,9 +145,11 @@ class _Unasked:
         for wanted in goal.resources:
             if standing & set(wanted.nodes):
                 leave.add(wanted.name)
-        only = frozenset(node.name for node in facts.nodes) - kept if kept else frozenset[str]()
+        for node in facts.nodes:
+            if node.name in standing or (not node.reachable and node.name not in facts.off):
+                leave |= {f"{placed.name} on {node.name}" for placed in self._stack.layers if node.name in placed.nodes}
         consents = tuple(one for wanted in goal.resources if wanted.name not in leave for one in self._harmless(goal, wanted))
-        self.goal = evolve(goal, unasked=True, degraded=bool(facts.off), leave=frozenset(leave), only=only, consents=consents)
+        self.goal = evolve(goal, unasked=True, degraded=bool(facts.off), leave=frozenset(leave), consents=consents)
 
     def _harmless(self, goal: Goal, wanted: Wanted) -> tuple[Consent, ...]:
         """A split brain that no human has to decide: one side provably changed nothing, and nothing stands on it; or one that a

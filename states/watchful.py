@@ -47,6 +47,8 @@ LAYERS: dict[Layer, tuple[str, Severity, str]] = {
     L.HUNG:     ("layer-hung",     CRITICAL, "hangs"),
     L.UNKNOWN:  ("layer-unseen",   WARNING,  "cannot be seen"),
 }
+AT_ONCE = frozenset({"split-brain", "diverged", "unrelated", "suspect", "frozen", "fencing", "node-off", "node-unreachable", "layer-hung"})
+"""Alarms that are raised on the first word, and whoever is at work. Others wait for a look: what an event shows may be a command's."""
 ALWAYS = frozenset({S.SPLIT_BRAIN, S.DIVERGED, S.UNRELATED, S.SUSPECT})
 """Said even of a node in maintenance: somebody's data are in danger."""
 
@@ -98,6 +100,8 @@ def _resource(goal: Goal, facts: ClusterFacts, ledger: Ledger, wanted: Wanted, k
         return
     if state is S.UNKNOWN and not all(facts.node(name).reachable and facts.node(name).fresh for name in wanted.nodes):
         return  # the node's own alarm says it, or a look is under way
+    if pair.unseen and any(side.connected for side in pair.sides):
+        return  # it is whole, as far as the one that is seen knows: only the way to the other one is cut
     name, severity, what = RESOURCES.get(state, NOT_SERVED)
     if state not in RESOURCES and pair.primaries:
         name, severity, what = "not-whole", WARNING, "is served, and not whole"

@@ -85,7 +85,7 @@ class Service:
             try:
                 new = load(path)
             except ConfigError as error:
-                self.log.warning("config_refused", file=str(path), seen=str(error), remedy="the old one goes on; mend it, then SIGHUP again")
+                self.log.warning("config_refused", file=str(path), seen=str(error), remedy="the old one goes on; mend it, and SIGHUP")
                 continue
             self.log.info("config_read", file=str(path), changed=new != old)
             self._configs[path] = new

@@ -29,13 +29,14 @@ from states.flap import History, Tried
 from states.goal import Ledger
 from states.picture import Picture
 from states.supervise import Policies, Repair, Verdict, judge
+from states.watchful import AT_ONCE
 
 LOOK_AGAIN = 1.0
 """Seconds between two looks that are asked for because something could not be told."""
 UNSEEN = 10.0
 """Seconds after a repair for which its looks are waited for."""
-ON_THE_WAY = frozenset({"layer-down", "layer-starting"})
-"""Alarms that a repair brings about on its way up: they are raised when it has ended, if then."""
+HAZY = 2.0
+"""Seconds for which an alarm waits for a look at every node that answers."""
 AFTER_A_COMMAND = 2.0
 """Seconds for which nothing is begun after a command had the lease: its mark may not have been seen yet."""
 
@@ -80,6 +81,8 @@ class Supervisor:
     _not_before: float = 0.0
     _looked: float = -math.inf
     _ended_at: float = -math.inf
+    _fresh_at: float = -math.inf
+    _pending: tuple[Alarm, ...] = ()
     _count: int = 0
     _news: anyio.Event = field(factory=anyio.Event)
 
@@ -131,7 +134,7 @@ class Supervisor:
     def _pause(self) -> float:
         """Seconds until there is something to think about without news."""
         due = [at - self.clock() for at in (self._verdict.again, self._not_before) if at is not None and at > self.clock()]
-        if self._verdict.look:
+        if self._verdict.look or self._busy:
             due.append(LOOK_AGAIN)
         return max(0.05, min(due, default=math.inf))
 
@@ -143,14 +146,19 @@ class Supervisor:
         policies = Policies(section.policy, section.resources, section.layers)
         self._verdict = judge(policies, picture.goal, facts, self.observer.ledger, self.history, now, self._busy)
         self.history = self._verdict.history
-        if self._verdict.look and anyio.current_time() - self._looked >= LOOK_AGAIN:
-            self._looked = anyio.current_time()
-            self.observer.look(*self._verdict.look)
+        if self._verdict.look:
+            self._look(*self._verdict.look)
         self._tell(evolve(picture, facts=facts))
         ready = now >= self._not_before and self._seen_since(facts)
         if self._verdict.repair is not None and not self._repairing and ready:
             self._begin(self._verdict.repair, group)
             self._tell(evolve(picture, facts=facts))
+
+    def _look(self, *nodes: str) -> None:
+        """Not all the time."""
+        if anyio.current_time() - self._looked >= LOOK_AGAIN:
+            self._looked = anyio.current_time()
+            self.observer.look(*nodes)
 
     def _seen_since(self, facts: ClusterFacts) -> bool:
         """Every node that answers was looked at since the last repair, or nobody could for too long: a repair looks itself."""
@@ -160,23 +168,36 @@ class Supervisor:
     def _notice_commands(self, picture: Picture, now: float) -> None:
         """A command that is at work goes first; when it has ended, what it has left is looked at before anything is begun."""
         mine = self.holder + SUPERVISOR
-        held = {holder for node, holder in picture.leases if node in picture.followed}  # of the others that is old news
-        others = sorted(holder for holder in held - {"", mine} if not self.is_dead(holder))
+        told = {holder for node, holder in picture.leases if node in picture.followed}  # of the others that is old news
+        seen = {node.leased for node in picture.facts.nodes if node.reachable and node.fresh}
+        others = sorted(holder for holder in (told | seen) - {"", mine} if not self.is_dead(holder))
         before, self._busy = self._busy, others[0] if others else ""
         if self._busy:
             self._not_before = now + AFTER_A_COMMAND
+            if self._busy not in told:
+                self._look()  # a look that came just then: whether it still is there only another one tells
         elif before:
             self.history = self.history if yields(before) else self.history.human()
             self.observer.look()
 
-    def _tell(self, picture: Picture) -> None:
-        """Everybody hears the new picture; the journal hears which alarms came and went."""
+    def _hazy(self, facts: ClusterFacts) -> bool:
+        """What looks wrong may be somebody's work that is under way: a command's, a repair's, or not looked at yet."""
+        fresh = all(node.fresh for node in facts.nodes if node.reachable)
+        now = anyio.current_time()
+        self._fresh_at = now if fresh else self._fresh_at
+        return bool(self._busy) or self._repairing or not self._seen_since(facts) or now < self._fresh_at + HAZY * (not fresh)
+
+    def _tell(self, picture: Picture, confirmed: tuple[Alarm, ...] = ()) -> None:
+        """Everybody hears the new picture; the journal hears which alarms came and went. `confirmed`: alarms on which something is
+        being done now."""
         own = [one for one in self.listeners if isinstance(one, Complains)]
-        alarms = (*self._verdict.alarms, *(alarm for one in own for alarm in one.alarms))
+        own_alarms = tuple(alarm for one in own for alarm in one.alarms)
+        alarms = (*self._verdict.alarms, *own_alarms)
         counts = {**picture.counts, **{name: count for one in own for name, count in one.counts.items()}}
         kept = frozenset(node.name for node in picture.facts.nodes if node.maintenance)
-        if self._repairing or not self._seen_since(picture.facts):
-            alarms = tuple(one for one in alarms if one.name not in ON_THE_WAY or one.key in self._alarms)
+        if self._hazy(picture.facts):
+            alarms = tuple(one for one in alarms if one.name in AT_ONCE or one.key in self._alarms or one in own_alarms)
+        alarms = (*alarms, *(one for one in confirmed if one.key not in {each.key for each in alarms}))
         now = {alarm.key: alarm for alarm in alarms}
         told = evolve(picture, alarms=alarms, maintenance=kept, doing=self._doing or self._idle(kept), counts=counts)
         changes = [("raised", now[key]) for key in now.keys() - self._alarms.keys()]
@@ -204,7 +225,7 @@ class Supervisor:
     # -- repairing ---------------------------------------------------------------------------------------------------------
 
     def _begin(self, repair: Repair, group: TaskGroup) -> None:
-        self._repairing, self._doing = True, f"repairing: {repair.why}"
+        self._repairing, self._doing, self._pending = True, f"repairing: {repair.why}", self._verdict.alarms
         self._count += 1
         run_id = f"{int(self.clock() * 1000):x}-{self.holder.split(':')[1]}-{self._count}"
         group.start_soon(self._repair, repair, run_id)
@@ -217,8 +238,10 @@ class Supervisor:
         self._news.set()
 
     def _now_doing(self, text: str) -> None:
-        self._doing = text
-        self._news.set()
+        """A step goes out: a look under the lease has confirmed what is wrong."""
+        self._doing, confirmed, self._pending = text, self._pending, ()
+        if self._picture is not None:
+            self._tell(evolve(self._picture, facts=marked(self._picture)), confirmed)
 
     def _ended(self, came: Came) -> None:
         now = self.clock()
