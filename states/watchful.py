@@ -15,7 +15,7 @@ from states.goal import Goal, Ledger, Wanted
 from states.pair import Pair
 from states.resource import HEALTHY, classify, goal_state
 from states.stack import layer_state, side_serves
-from states.stacks import Placed, Stack
+from states.stacks import Placed, Stack, spec
 from states.stuck import WAY_OUT as RESOURCE_WAY_OUT
 from states.vocabulary import Layer, Resource
 
@@ -43,7 +43,7 @@ LAYERS: dict[Layer, tuple[str, Severity, str]] = {
     L.DOWN:     ("layer-down",     WARNING,  "is down"),
     L.STARTING: ("layer-starting", NOTICE,   "is starting, or of no use yet"),
     L.STOPPING: ("layer-starting", NOTICE,   "is stopping"),
-    L.FAILED:   ("layer-failed",   WARNING,  "is not what cluster.toml says"),
+    L.FAILED:   ("layer-failed",   WARNING,  "is not as it should be"),
     L.HUNG:     ("layer-hung",     CRITICAL, "hangs"),
     L.UNKNOWN:  ("layer-unseen",   WARNING,  "cannot be seen"),
 }
@@ -58,7 +58,8 @@ def alarms_of(goal: Goal, facts: ClusterFacts, ledger: Ledger, kept: frozenset[s
     goal = evolve(goal, degraded=bool(facts.off))
     nodes = (alarm for node in facts.nodes if node.name not in kept for alarm in _node(node, facts))
     resources = (alarm for wanted in goal.resources if wanted.name not in off for alarm in _resource(goal, facts, ledger, wanted, kept))
-    return (*nodes, *resources, *_layers(goal, facts, kept, off))
+    below = (alarm for wanted in goal.resources if wanted.name not in off for alarm in _below(goal, facts, ledger, wanted, kept))
+    return (*nodes, *resources, *{alarm.key: alarm for alarm in below}.values(), *_layers(goal, facts, kept, off))
 
 
 # -- nodes -------------------------------------------------------------------------------------------------------------
@@ -123,6 +124,16 @@ def _assessed(goal: Goal, facts: ClusterFacts, resource: str) -> str:
 def well(goal: Goal, wanted: Wanted, state: Resource) -> bool:
     """A resource is where it should be, or beyond."""
     return state in HEALTHY[HEALTHY.index(goal_state(goal, wanted)):]
+
+
+def _below(goal: Goal, facts: ClusterFacts, ledger: Ledger, wanted: Wanted, kept: frozenset[str]) -> Iterator[Alarm]:
+    """DRBD's own layers: files that differ, units that start it at boot. What is not there yet is the resource's alarm."""
+    there = well(goal, wanted, classify(Pair.of(facts, wanted, ledger)))
+    for node in (facts.node(name) for name in wanted.nodes if name not in kept):
+        for fact in (node.layer(name) for name in wanted.layers if node.reachable and not spec(name).holds_role):
+            if fact.state is L.FAILED or (there and fact.state is L.DOWN):
+                name, severity, what = LAYERS[fact.state]
+                yield Alarm(name, f"{fact.name} on {node.name}", severity, f"{fact.name} on {node.name} {what}", fact.detail, STATUS)
 
 
 # -- layers ------------------------------------------------------------------------------------------------------------
