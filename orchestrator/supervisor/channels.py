@@ -23,6 +23,7 @@ from orchestrator.commands import Command
 from orchestrator.config import Config
 from orchestrator.local import LocalTransport
 from orchestrator.supervisor.alerts import LIMIT, Channel, Message, NotDeliveredError, Send, alert_id, iso
+from orchestrator.supervisor.resolve import addresses
 from orchestrator.transport import Exited, NotSent, Signalled, Unknown
 from states.alarm import Severity
 from states.alert import Phase
@@ -110,18 +111,33 @@ class Webhook:
         if self._secret_file is not None:
             headers["webhook-signature"] = signature(read_secret(self._secret_file), message.number, stamp, body)
         try:
-            async with self._client() as client, client.stream("POST", self._url, content=body, headers=headers) as answer:
-                if not answer.is_success:
-                    raise NotDeliveredError(f"the webhook answered {answer.status_code} {answer.reason_phrase}"[:200])
+            url = httpx.URL(self._url)
+            if url.scheme not in ("http", "https") or not url.host:
+                raise NotDeliveredError("the webhook's URL is not one")
+            answer = await self._post(url, body, headers)
         except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
             raise NotDeliveredError(self._without_path(f"{type(error).__name__}: {_reason(error)}")) from error
+        if not answer.is_success:
+            raise NotDeliveredError(f"the webhook answered {answer.status_code} {answer.reason_phrase}"[:200])
 
-    def _client(self) -> httpx.AsyncClient:
+    async def _post(self, url: httpx.URL, body: bytes, headers: dict[str, str]) -> httpx.Response:
+        """At the first of its addresses that takes the connection. What it says beside its status is not read."""
         import httpx
 
         if self._trusted is None:
             self._trusted = ssl.create_default_context()  # the machine's own certificate authorities
-        return httpx.AsyncClient(verify=self._trusted, timeout=LIMIT / 3, follow_redirects=False)
+        headers = {**headers, "host": url.netloc.decode()}
+        there = await addresses(url.host, url.port or (443 if url.scheme == "https" else 80))
+        async with httpx.AsyncClient(verify=self._trusted, timeout=LIMIT / 3, trust_env=False) as client:
+            for last, address in ((one == there[-1], one) for one in there):
+                at = url.copy_with(host=address)
+                try:
+                    async with client.stream("POST", at, content=body, headers=headers, extensions={"sni_hostname": url.host}) as answer:
+                        return answer
+                except (httpx.ConnectError, httpx.ConnectTimeout):
+                    if last:
+                        raise
+        raise OSError("it has no address")
 
     def _without_path(self, text: str) -> str:
         """A webhook's path is often its password."""

@@ -123,7 +123,7 @@ class Pages:
             now: float = anyio.current_time()
             at, page = self._made
             if now - at >= KEPT:
-                page = Page(200, await to_thread.run_sync(self._board.text), TEXT)
+                page = Page(200, await to_thread.run_sync(self._board.text, abandon_on_cancel=True), TEXT)
                 self._made = (anyio.current_time(), page)
             return page
 

@@ -10,7 +10,9 @@ import re
 import socket
 import ssl
 import subprocess
+import sys
 import threading
+import time
 from collections.abc import Iterator
 from email import message_from_bytes, policy
 from email.message import EmailMessage
@@ -18,6 +20,7 @@ from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from io import StringIO
 from pathlib import Path
+from typing import Any
 
 import anyio
 import pytest
@@ -189,6 +192,54 @@ async def test_a_webhook_that_never_answers_delays_nobody(receiver: Receiver, tm
             group.cancel_scope.cancel()
     assert json.loads(heard.read_bytes())["alerts"][0]["name"] == "split-brain"
     assert len({headers["webhook-id"] for headers, _ in receiver.got}) == 1
+
+
+def test_a_name_server_that_never_answers_does_not_hold_up_the_end(anyio_backend: str) -> None:
+    """The resolver cannot be stopped; the program can."""
+    script = (
+        "import socket, sys, time, anyio\n"
+        "from orchestrator.supervisor.channels import Webhook\n"
+        "from tests.telling.test_channels import MESSAGE\n"
+        "socket.getaddrinfo = lambda *_, **__: time.sleep(60)\n"
+        "async def main():\n"
+        "    with anyio.move_on_after(0.1):\n"
+        "        await Webhook('http://nas.invalid/x', None)(MESSAGE)\n"
+        "    print('ends', flush=True)\n"
+        "anyio.run(main, backend=sys.argv[1])\n"
+    )
+    with subprocess.Popen((sys.executable, "-c", script, anyio_backend), stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ends\n"
+        began = time.monotonic()
+        assert process.wait(30) == 0
+        assert time.monotonic() - began < 5
+
+
+async def test_a_name_is_reached_at_whichever_of_its_addresses_answers(receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
+    """localhost with an address where nobody listens before the right one; it is asked for by its name."""
+    real = socket.getaddrinfo
+
+    def two(host: str, *more: Any, **named: Any) -> list[Any]:
+        there = ("127.0.0.2", "127.0.0.1") if host == "localhost" else (host,)
+        return [answer for one in there for answer in real(one, *more, **named)]
+
+    monkeypatch.setattr(socket, "getaddrinfo", two)
+    await Webhook(receiver.url().replace("127.0.0.1", "localhost"), None)(MESSAGE)
+    assert receiver.got[0][0]["host"] == f"localhost:{receiver.server_port}"
+
+
+async def test_a_certificate_is_checked_against_the_name(
+    receiver: Receiver, self_signed: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """An authority we trust vouches for 127.0.0.1, and not for localhost."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*self_signed)
+    receiver.socket = context.wrap_socket(receiver.socket, server_side=True)
+    monkeypatch.setenv("SSL_CERT_FILE", str(self_signed[0]))
+    await Webhook(receiver.url("https"), None)(MESSAGE)
+    with pytest.raises(NotDeliveredError, match="Hostname mismatch"):
+        await Webhook(receiver.url("https").replace("127.0.0.1", "localhost"), None)(MESSAGE)
+    assert len(receiver.got) == 1
 
 
 # -- a command ---------------------------------------------------------------------------------------------------------
