@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from states.alarm import Alarm, Severity
 from states.alert import SETTLE, Alert, Phase, Standing, due, newest, turn
+from tests.unit.strategies import STEADY
 
 SPLIT = Alarm("split-brain", "r0", Severity.CRITICAL, "r0 is split")
 AWAY = Alarm("node-away", "linux-nas02", Severity.WARNING, "linux-nas02 does not answer")
@@ -70,7 +71,7 @@ def test_news_that_never_got_out_is_told_as_news() -> None:
     assert newest(raised, Alert(SPLIT, Phase.CLEARED, 0.0, 9.0)).phase is Phase.CLEARED
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # the machine may be busy
+@settings(STEADY, suppress_health_check=[HealthCheck.too_slow])  # the machine may be busy
 @given(st.lists(st.tuples(st.integers(1, 20), st.booleans(), st.booleans()), min_size=1, max_size=40))
 def test_of_every_alarm_raised_and_cleared_take_turns(steps: list[tuple[int, bool, bool]]) -> None:
     """And what is there is standing, what has been away for long is not."""
