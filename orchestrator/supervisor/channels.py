@@ -10,6 +10,7 @@ import base64
 import binascii
 import hashlib
 import hmac
+import shutil
 import ssl
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -38,6 +39,8 @@ PREFIX = "whsec_"
 def channels(config: Config, clock: Callable[[], float], log: Any) -> tuple[Channel, ...]:
     """The ways out that [supervise.alerts] names."""
     section, cluster = config.supervise.alerts, config.cluster.name
+    for problem in problems(config):
+        log.warning("alerts_will_not_get_out", seen=problem)
     ways: dict[str, Send] = {}
     if section.command:
         ways["command"] = partial(by_command, section.command)
@@ -46,6 +49,23 @@ def channels(config: Config, clock: Callable[[], float], log: Any) -> tuple[Chan
     if section.mail_to:
         ways["mail"] = partial(by_mail, section.mail_from, section.mail_to)
     return tuple(Channel(name, cluster, send, clock, log) for name, send in ways.items())
+
+
+def problems(config: Config) -> list[str]:
+    """What will keep alerts in, as far as this machine shows before there is any: better said now than when one is needed."""
+    section = config.supervise.alerts
+    programs = [("command", section.command[0])] if section.command else []
+    programs += [("mail_to", SENDMAIL[0])] if section.mail_to else []
+    found = [f"supervise.alerts.{key}: {program} is no program here" for key, program in programs if shutil.which(program) is None]
+    if section.webhook_secret_file:
+        path = config.file(section.webhook_secret_file)
+        try:
+            read_secret(path)
+            if path.stat().st_mode & 0o077:
+                found.append(f"supervise.alerts.webhook_secret_file: others may read it: chmod 600 {path}")
+        except (NotDeliveredError, OSError) as error:
+            found.append(f"supervise.alerts.{error}")
+    return found
 
 
 # -- a command ---------------------------------------------------------------------------------------------------------

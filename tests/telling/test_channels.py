@@ -326,6 +326,26 @@ def test_the_ways_out_are_those_of_the_configuration(tmp_path: Path) -> None:
         assert channels.channels(cluster(tmp_path), lambda: START, told.log) == ()
 
 
+def test_what_will_keep_alerts_in_is_said_at_the_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(channels, "SENDMAIL", ("/no/such/sendmail", "-i"))
+    config = cluster(tmp_path, '\n[supervise.alerts]\ncommand = ["no-such-pager"]\nwebhook = "https://h/x"\nmail_to = ["a@b"]\n'
+                               'webhook_secret_file = "secret"\n')
+    assert channels.problems(config) == [
+        "supervise.alerts.command: no-such-pager is no program here", "supervise.alerts.mail_to: /no/such/sendmail is no program here",
+        f"supervise.alerts.webhook_secret_file {tmp_path}/secret: No such file or directory",
+    ]
+    secret = tmp_path / "secret"
+    secret.write_text("quite secret")
+    secret.chmod(0o644)
+    assert channels.problems(config)[2:] == [f"supervise.alerts.webhook_secret_file: others may read it: chmod 600 {secret}"]
+    secret.chmod(0o600)
+    assert channels.problems(config)[2:] == []
+    out = StringIO()
+    with Told(out, Form.JSON) as told:
+        channels.channels(config, lambda: START, told.log)
+    assert [json.loads(line)["event"] for line in out.getvalue().splitlines()] == ["alerts_will_not_get_out"] * 2
+
+
 @pytest.mark.parametrize(("line", "said"), [
     ('webhook = "ftp://h/x"', 'supervise.alerts.webhook: "https://HOST/..." was expected'),
     ('webhook_secret_file = "s"', "supervise.alerts.webhook_secret_file: there is no webhook"),
