@@ -23,7 +23,7 @@ from states.alert import SETTLE, Alert, Standing, due, newest, turn
 from states.picture import Picture
 
 MOST = 200
-"""Alerts that wait for one channel; of more, the oldest are dropped, counted, and the next message says so."""
+"""Alerts that wait for one channel; of more, the least severe are dropped, the oldest first, counted, and the next message says so."""
 GAPS = (1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
 """Seconds between two messages of one channel: the more there are, the longer. Quiet for QUIET, it starts again."""
 QUIET = 300.0
@@ -74,6 +74,10 @@ def iso(at: float) -> str:
     return datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds")
 
 
+def _weight(alert: Alert) -> int:
+    return tuple(Severity).index(alert.alarm.severity)
+
+
 class Channel:
     """One way out, with what still has to go it. `clock`: seconds since the epoch."""
 
@@ -98,7 +102,7 @@ class Channel:
             before = self._waiting.pop(alert.alarm.key, None)
             self._waiting[alert.alarm.key] = alert if before is None else newest(before, alert)
         while len(self._waiting) > MOST:
-            self._waiting.pop(next(iter(self._waiting)))
+            self._waiting.pop(min(self._waiting.values(), key=_weight).alarm.key)
             self._dropped += 1
             self.counts["alerts_dropped"] += 1
         if self._waiting:

@@ -105,6 +105,15 @@ def test_a_burst_is_a_few_messages(calm: Picture) -> None:
     assert listener.counts["alerts_dropped"] == dropped > 0
 
 
+def test_the_worst_is_never_dropped_for_the_many(calm: Picture) -> None:
+    late = Endpoint(lambda now: now > 100)
+    many = [evolve(AWAY, about=f"node{number}") for number in range(2 * alerts.MOST)]
+    listener = scene({"webhook": late.take}, [(0, having(calm, SPLIT)), (1, having(calm, SPLIT, *many))], 300)
+    assert "split-brain" in [name for _, name, _ in late.heard]
+    assert len(late.heard) == alerts.MOST
+    assert listener.counts["alerts_dropped"] == late.messages[0].dropped == alerts.MOST + 1
+
+
 def test_an_alarm_that_comes_and_goes_for_a_day_is_no_flood(calm: Picture) -> None:
     endpoint = Endpoint()
     steps = [(at * 20.0, having(calm, AWAY) if at % 2 else calm) for at in range(24 * 180)]
