@@ -65,7 +65,7 @@ async def serving(folder: Path, listen: str = "127.0.0.1:0") -> AsyncIterator[Se
 
 
 async def until(holds: Callable[[], bool]) -> None:
-    with anyio.fail_after(10):
+    with anyio.fail_after(30):
         while not holds():  # noqa: ASYNC110 - it is another thread's, or the far side's, to say
             await anyio.sleep(0.005)
 
@@ -117,13 +117,13 @@ async def test_a_new_picture_is_told_a_moment_later(tmp_path: Path) -> None:
         await server.get("/metrics")
         server.show(picture(config, away(facts_of(config))))
         wanted = f'orchestrate_node_state{{cluster="NASCluster",node="{OTHER}",state="Unreachable"}} 1.0'
-        with anyio.fail_after(http.KEPT + 5):
+        with anyio.fail_after(http.KEPT + 20):
             while wanted not in (await server.get("/metrics")).text:  # noqa: ASYNC110 - asked as Prometheus would
                 await anyio.sleep(0.05)
 
 
 async def test_silent_and_slow_and_many_clients_hold_up_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http, "PATIENCE", 1.0)
+    monkeypatch.setattr(http, "PATIENCE", 4.0)
     async with serving(tmp_path) as server, AsyncExitStack() as streams:
         server.show(picture(cluster(tmp_path)))
 
@@ -134,17 +134,17 @@ async def test_silent_and_slow_and_many_clients_hold_up_nobody(tmp_path: Path, m
         await silent[0].send(b"GET /metrics HTTP/1.1\r\nHost: ")
         began = anyio.current_time()
         assert (await server.get("/healthz")).status_code == 200
-        assert anyio.current_time() - began < 1.0, "one place is left, and it is served at once"
+        assert anyio.current_time() - began < http.PATIENCE, "one place is left, and it is served at once"
         last = await connect()
         one_too_many = await connect()
         for stream in (one_too_many, *silent, last):
-            with anyio.fail_after(5), pytest.raises((anyio.EndOfStream, anyio.BrokenResourceError)):
+            with anyio.fail_after(30), pytest.raises((anyio.EndOfStream, anyio.BrokenResourceError)):
                 await stream.receive()  # turned away, or cut off when its time was over
         assert (await server.get("/metrics")).status_code == 200, "and there is room again"
 
 
 async def test_a_client_that_does_not_read_its_answer_is_cut_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http, "PATIENCE", 1.0)
+    monkeypatch.setattr(http, "PATIENCE", 4.0)
     config = cluster(tmp_path)
     async with serving(tmp_path) as server:
         shown = picture(config)
@@ -157,8 +157,8 @@ async def test_a_client_that_does_not_read_its_answer_is_cut_off(tmp_path: Path,
             lazy.sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
             began = anyio.current_time()
             assert (await server.get("/healthz")).status_code == 200
-            assert anyio.current_time() - began < 1.0, "also while the page is made"
-            with anyio.fail_after(20):
+            assert anyio.current_time() - began < http.PATIENCE, "also while the page is made"
+            with anyio.fail_after(40):
                 while not await anyio.to_thread.run_sync(_ended, lazy):  # noqa: ASYNC110 - the far side's to say
                     await anyio.sleep(0.05)
 
@@ -181,7 +181,7 @@ async def test_nonsense_is_answered_or_cut_off(said: bytes, tmp_path: Path) -> N
     async with serving(tmp_path) as server:
         async with await anyio.connect_tcp(*server.address) as stream:
             answer = b""
-            with anyio.fail_after(5):
+            with anyio.fail_after(30):
                 try:
                     await stream.send(said)
                     await stream.send_eof()

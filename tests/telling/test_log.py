@@ -103,7 +103,7 @@ def test_a_reader_that_does_not_read_holds_nobody_up() -> None:
                 told_after = time.monotonic() - began
             ended_after = time.monotonic() - began - told_after
             assert told_after < 10
-            assert ended_after < 3
+            assert ended_after < 10
             heard = _drained(reading, until=b"lines_lost")
         numbers = [json.loads(line).get("number") for line in heard.splitlines()[:-1]]
         assert numbers[:5000] == list(range(5000)), "what is told is told in order"
