@@ -5,11 +5,16 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 
 import anyio
+import pytest
+from attrs import evolve
 
 from fixtures.sim.seeds import NAMES
-from fixtures.sim.stack.stage import Scene, play
-from fixtures.sim.transport import SimTransport
+from fixtures.sim.stack.stage import QUICK, Scene, play
+from fixtures.sim.transport import Fault, SimTransport
+from fixtures.sim.world import Tempo
+from orchestrator.errors import LeaseHeldError
 from orchestrator.remote import Remote
+from orchestrator.supervisor.follower import NOBODY
 from orchestrator.supervisor.observer import Observer
 from states.goal import Direction
 from states.picture import Move, Picture
@@ -23,7 +28,8 @@ class Watched:
 
     def __init__(self, scene: Scene, holder: str = "supervisor") -> None:
         world = scene.world
-        remote = Remote(world.config, SimTransport(world, holder), world.now)
+        self.transport = SimTransport(world, holder)
+        remote = Remote(world.config, self.transport, world.now)
         self.observer = Observer(remote, world.config.goal(Direction.UP), world.now, holder, is_dead=lambda _: False)
         self.pictures: list[Picture] = []
         self.moves: list[Move] = []
@@ -48,7 +54,7 @@ class Watched:
         return [move.after.value for move in self.moves if move.machine == machine]
 
 
-def watching(act: Callable[[Scene, Watched], Awaitable[None]], seed: int = 1) -> Watched:
+def watching(act: Callable[[Scene, Watched], Awaitable[None]], seed: int = 1, tempo: Tempo = QUICK) -> Watched:
     """Bring a cluster up, watch it for a while, and do something to it."""
     found: list[Watched] = []
 
@@ -62,7 +68,7 @@ def watching(act: Callable[[Scene, Watched], Awaitable[None]], seed: int = 1) ->
             await act(scene, watched)
             group.cancel_scope.cancel()
 
-    scene = play(seed, live)
+    scene = play(seed, live, tempo=tempo)
     assert not scene.unknown()
     return found[0]
 
@@ -108,3 +114,107 @@ def test_a_node_that_loses_its_power_and_comes_back() -> None:
         assert not watched.observer.counts["surprises"]
 
     watching(act)
+
+
+def test_a_cut_of_replication_is_told_by_both_sides_and_by_the_kernel() -> None:
+    async def act(scene: Scene, watched: Watched) -> None:
+        scene.wires(False)
+        await anyio.sleep(60)
+        assert watched.story("r0")[0] == "Frozen"  # resource-and-stonith: IO stops until the peer is known to be off
+        assert watched.state("r0") is Resource.DEGRADED
+        gone = [name for name in NAMES if watched.state(name) is Node.FENCED]
+        assert len(gone) == 1
+        assert not watched.observer.counts["surprises"]
+
+    watching(act)
+
+
+def test_a_cut_of_the_management_network_hides_a_node_and_says_nothing_else_of_it() -> None:
+    async def act(scene: Scene, watched: Watched) -> None:
+        scene.world.management(1, False)
+        await anyio.sleep(60)
+        assert watched.story(OTHER) == ["Unreachable"]
+        assert watched.state("r0") is Resource.DEGRADED  # one side serves; of the other nothing is known
+        assert watched.state(f"mount opt on {OTHER}") is Layer.UNKNOWN
+        assert watched.pictures[-1].followed == {ONE}
+        scene.world.management(1, True)
+        await anyio.sleep(30)
+        assert watched.story(OTHER) == ["Unreachable", "Reachable"]
+        assert watched.state("r0") is Resource.DUAL_PRIMARY
+        assert watched.state(f"mount opt on {OTHER}") is Layer.UP
+        assert watched.pictures[-1].followed == frozenset(NAMES)
+
+    watching(act)
+
+
+def test_a_command_is_seen_to_begin_and_to_end() -> None:
+    async def act(scene: Scene, watched: Watched) -> None:
+        scene.stack.services.end(0, "smbd")
+        await anyio.sleep(5)
+        began = anyio.current_time()
+        await scene.up()
+        await anyio.sleep(3)
+        acting = [picture for picture in watched.pictures if any(who for _, who in picture.leases)]
+        assert acting[0].at - began < 2
+        assert {who for picture in acting for _, who in picture.leases if who} == {"one:2:0"}
+        assert dict(watched.pictures[-1].leases) == dict.fromkeys(NAMES, "")
+        assert watched.state(f"samba on {ONE}") is Layer.UP
+
+    watching(act)
+
+
+def test_a_second_supervisor_is_refused_and_one_who_only_looks_is_not() -> None:
+    async def act(scene: Scene, watched: Watched) -> None:
+        with pytest.raises(LeaseHeldError, match="supervisor"):
+            await Watched(scene, "second").run()
+        reader = Watched(scene, NOBODY)
+        with anyio.move_on_after(10):
+            await reader.run()
+        assert reader.state("r0") is Resource.DUAL_PRIMARY
+        assert watched.pictures[-1].followed == frozenset(NAMES)
+
+    watching(act)
+
+
+def test_a_resync_is_followed_to_its_end() -> None:
+    async def act(scene: Scene, watched: Watched) -> None:
+        scene.stack.cut(1)
+        await anyio.sleep(30)
+        for cell in range(6):
+            scene.stack.volumes.write(0, "/opt", cell)
+        scene.world.power_on(1)
+        await anyio.sleep(10)
+        assert (await scene.up()).code == 0
+        await anyio.sleep(10)
+        assert watched.state("r0") is Resource.DUAL_PRIMARY
+        assert "Syncing" in watched.story("r0")
+        shown = [progress.left for picture in watched.pictures for _, progress in picture.progress]
+        assert len(set(shown)) > 2, "it is seen to get on"
+        assert min(shown) < max(shown)
+        assert not watched.pictures[-1].progress
+
+    watching(act, tempo=evolve(QUICK, cell=(3.0, 5.0)))
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_streams_that_break_again_and_again_lose_nothing(seed: int) -> None:
+    """Most commands and streams meet a fault. What is shown meanwhile is right or Unknown; and when they are over, it is right."""
+    async def live(scene: Scene) -> None:
+        await scene.brought_up()
+        watched = Watched(scene)
+        watched.transport.odds = {Fault.LOST_AFTER: 0.5, Fault.REFUSED: 0.2, Fault.NO_SESSION: 0.2}
+        async with anyio.create_task_group() as group:
+            group.start_soon(watched.run)
+            await anyio.sleep(90)
+            scene.stack.services.end(0, "smbd")
+            await anyio.sleep(90)
+            assert watched.state(f"samba on {ONE}") in (Layer.DOWN, Layer.UNKNOWN)
+            watched.transport.odds = {}
+            await anyio.sleep(60)
+            assert watched.state(f"samba on {ONE}") is Layer.DOWN
+            assert watched.state("r0") is Resource.DUAL_PRIMARY
+            assert watched.pictures[-1].followed == frozenset(NAMES)
+            assert watched.observer.counts["gaps"] > 1
+            group.cancel_scope.cancel()
+
+    assert not play(seed, live).unknown()
