@@ -15,8 +15,12 @@ from states.goal import Goal, Ledger, Wanted
 from states.machines import lawful
 from states.pair import Pair
 from states.progress import Progress
-from states.resource import classify
+from states.resource import HEALTHY, classify
 from states.vocabulary import Layer, Resource
+
+
+HASTE = 5
+"""How many times less patient one is where the last that was told is certainly wrong."""
 
 
 class Narrator:
@@ -39,9 +43,11 @@ class Narrator:
     def observe(self, facts: ClusterFacts, ledger: Ledger) -> None:
         """Tell every move of a machine, and say when its table does not know it."""
         for wanted in self._goal.resources:
-            state = classify(Pair.of(facts, wanted, ledger))
+            pair = Pair.of(facts, wanted, ledger)
+            state = classify(pair)
             fresh = all(facts.node(name).fresh for name in wanted.nodes)
-            if not self._is_half_seen(wanted.name, known=state is not Resource.UNKNOWN, fresh=fresh):
+            wrong = not pair.met and self._states.get(wanted.name) in HEALTHY
+            if not self._is_half_seen(wanted.name, known=state is not Resource.UNKNOWN, fresh=fresh, wrong=wrong):
                 self._tell(wanted.name, state)
         for placed in self._goal.stack.layers if self._goal.stack is not None else ():
             for name in placed.nodes:
@@ -52,13 +58,14 @@ class Narrator:
                     self._tell(machine, state_there)
         self._remember(facts)
 
-    def _is_half_seen(self, machine: str, *, known: bool, fresh: bool) -> bool:
-        """Something has happened since the last look, and nobody has been patient for too long."""
+    def _is_half_seen(self, machine: str, *, known: bool, fresh: bool, wrong: bool = False) -> bool:
+        """Something has happened since the last look, and nobody has been patient for too long. `wrong`: what was told last is
+        certainly no longer so."""
         if known or fresh:
             self._half_seen.pop(machine, None)
             return False
         now: float = anyio.current_time()
-        return now - self._half_seen.setdefault(machine, now) < self._patience
+        return now - self._half_seen.setdefault(machine, now) < (self._patience / HASTE if wrong else self._patience)
 
     def _remember(self, facts: ClusterFacts) -> None:
         """The newest identifiers of every side are kept: a node that was away must not serve older data alone one day."""
