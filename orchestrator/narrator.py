@@ -18,7 +18,6 @@ from states.progress import Progress
 from states.resource import HEALTHY, classify
 from states.vocabulary import Layer, Resource
 
-
 HASTE = 5
 """How many times less patient one is where the last that was told is certainly wrong."""
 

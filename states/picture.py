@@ -57,7 +57,8 @@ class Picture:
     """`machines`: every machine, with since when. `moves`: the last ones, the newest at the end. `doing`: what the
     supervisor is about, or whom it leaves alone; "" at rest. `counts`: totals since the start, by the names in `supervisor.counts`.
     `leases`: node, and who acts on it now (holds its lease), "" for nobody. `marks`: node, and its maintenance mark, "" for none.
-    `followed`: nodes whose events come by themselves at this moment; of the others no more is known than the last look saw."""
+    `followed`: nodes whose events come by themselves at this moment; of the others no more is known than the last look saw.
+    `stamps`: node, and its own time stamp of the newest of its DRBD's events that is in `facts` (ISO 8601)."""
 
     cluster: str
     at: float
@@ -74,6 +75,7 @@ class Picture:
     leases: tuple[tuple[str, str], ...] = ()
     marks: tuple[tuple[str, str], ...] = ()
     followed: frozenset[str] = field(default=frozenset())
+    stamps: tuple[tuple[str, str], ...] = ()
 
     def state(self, machine: str) -> Enum | None:
         """What a machine is, None if it was never seen."""

@@ -321,6 +321,7 @@ class Observer:
             self.remote.config.cluster.name, self.clock(), self.goal, self.facts, self._story.machines, tuple(self._story.moves),
             progress=self._story.resyncs, counts=dict(self.counts), loads=tuple(self._loads.values()),
             leases=tuple(self._leases.items()), marks=tuple(self._marks.items()), followed=frozenset(self._followed),
+            stamps=tuple(self._pushed.stamps.items()),
         )
 
 

@@ -29,6 +29,8 @@ class Pushed:
 
     minors: dict[int, str]
     sight: Sight = field(factory=Sight)
+    stamps: dict[str, str] = field(factory=dict)
+    """Each node's own time of its newest event."""
     _speaking: set[str] = field(factory=set)
     _modules: dict[str, str] = field(factory=dict)
 
@@ -53,6 +55,8 @@ class Pushed:
         """One line."""
         if isinstance(said, EventLine):
             self._speaking.add(said.node)
+            if said.event is not None and said.event.at:
+                self.stamps[said.node] = said.event.at
             return self._fold(said.node, said.event) if said.event is not None else Told()
         if said.minor is None:  # it comes with every counter: only what is new says something
             before, self._modules[said.node] = self._modules.get(said.node, ""), said.text
