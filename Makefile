@@ -97,6 +97,7 @@ ssh-matrix: $(INSTALLED) $(TOOLS) ## every fault of real sshds at every moment, 
 bench: $(INSTALLED) $(TOOLS) ## how near `up` comes to its critical path; beside it Ansible and a shell script; how long `status` takes
 	$(PY) -m fixtures.bench_pairs
 	$(PY) -m fixtures.bench_events
+	$(PY) -m fixtures.bench_day
 	$(PY) -m fixtures.bench
 	$(PY) -m tests.bench
 

@@ -203,6 +203,8 @@ class Observer:
             elif isinstance(message, Leased):
                 self._take_lease(message)
             elif isinstance(message, Marked):
+                if self._marks.get(message.node, message.text) != message.text:
+                    self._looks.want(message.node, STIR)
                 self._marks[message.node] = message.text
             elif isinstance(message, Stirred | Logged):
                 self._take_stir(message)
