@@ -11,6 +11,7 @@ from collections.abc import Callable
 from importlib import resources
 
 import anyio
+import anyio.lowlevel
 from attrs import define, field, frozen
 
 from orchestrator.commands import Command
@@ -84,6 +85,8 @@ class Follower:
                     patience.deadline = anyio.current_time() + SILENCE
                     if not self._take(line):
                         return  # the intake has put a gap in its place
+                    if self.intake.crowded(self.node):
+                        await anyio.lowlevel.checkpoint()  # lines that are there already are read without a pause
             if patience.cancelled_caught:  # said at once: ending a dead connection takes seconds
                 self.intake.put(Gap(self.node, f"it has said nothing for {SILENCE:.0f} s", unreachable=True))
                 return

@@ -55,6 +55,10 @@ class Intake:
         self._news.set()
         return room
 
+    def crowded(self, node: str) -> bool:
+        """Whoever reads that node's lines should let somebody take them."""
+        return len(self._queues.get(node, ())) >= MOST // 2
+
     def answer(self, answer: Looked | Glanced) -> None:
         """Add what was asked for."""
         self._answers.append(answer)

@@ -196,6 +196,28 @@ def test_a_resync_is_followed_to_its_end() -> None:
     watching(act, tempo=evolve(QUICK, cell=(3.0, 5.0)))
 
 
+def test_a_storm_of_events_is_taken_in_whole() -> None:
+    """10,000 lines of one node at one moment, many times what may wait: read no faster than they are taken in."""
+    async def act(scene: Scene, watched: Watched) -> None:
+        volume, listening = scene.world.drbd.volumes[0], scene.world.drbd._followers[0]
+        event = f"{scene.world.drbd.stamp(0)} change resource name:{volume.name} role:"
+        for number in range(5000):
+            for follower in listening:
+                follower.put(f"{event}Secondary", f"{event}Primary")
+            if number == 4000:
+                scene.stack.services.end(1, "smbd")
+        killed = anyio.current_time()
+        await anyio.sleep(5)
+        assert watched.observer.counts["overflows"] == 0
+        assert watched.observer.counts["gaps"] == 0
+        assert watched.observer.counts["events"] > 10_000
+        assert watched.state("r0") is Resource.DUAL_PRIMARY
+        other = next(move for move in watched.moves if move.machine == f"samba on {OTHER}")
+        assert other.at - killed < 2, "the other node's news do not wait"
+
+    watching(act)
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_streams_that_break_again_and_again_lose_nothing(seed: int) -> None:
     """Most commands and streams meet a fault. What is shown meanwhile is right or Unknown; and when they are over, it is right."""
