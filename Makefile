@@ -98,6 +98,7 @@ bench: $(INSTALLED) $(TOOLS) ## how near `up` comes to its critical path; beside
 	$(PY) -m fixtures.bench_pairs
 	$(PY) -m fixtures.bench_events
 	$(PY) -m fixtures.bench_day
+	$(PY) -m fixtures.bench_watchers
 	$(PY) -m fixtures.bench
 	$(PY) -m tests.bench
 
