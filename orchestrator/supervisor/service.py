@@ -8,7 +8,7 @@ from __future__ import annotations
 import signal
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import anyio
 from anyio.abc import TaskGroup
@@ -20,13 +20,11 @@ from orchestrator.journal import Journal, newest, open_intents
 from orchestrator.remote import Remote
 from orchestrator.supervisor import systemd
 from orchestrator.supervisor.listener import Listener
+from orchestrator.supervisor.metrics import Board
 from orchestrator.supervisor.observer import Observer
 from orchestrator.supervisor.supervisor import Supervisor, remembered
 from orchestrator.transport import Transport
 from states.goal import Direction, Ledger
-
-if TYPE_CHECKING:
-    from orchestrator.supervisor.metrics import Board
 
 CLOSE = 0.2
 """Seconds that closing the connections may take."""
@@ -45,7 +43,7 @@ class Service:
     log: Any
     _configs: dict[Path, Config] = field(factory=dict)
     _scopes: dict[Path, anyio.CancelScope] = field(factory=dict)
-    _board: Board | None = None
+    _board: Board = field(factory=Board)
     _ended: list[OrchestrateError] = field(factory=list)
 
     async def run(self) -> None:
@@ -119,7 +117,7 @@ class Service:
                 remote = Remote(config, transport, anyio.current_time)
                 observer = Observer(remote, config.goal(Direction.UP), self.clock, self.holder, ledger=ledger,
                                     write=lambda **record: journal.write({"run": "supervise", **record}, note=True))
-                told = listeners(config, self.clock, self.log, self._board, self.journal(config).parent)
+                told = listeners(config, self._board, self.clock, self.log, self.journal(config).parent)
                 await Supervisor(config, remote, journal, observer, told, self.holder, self.clock,
                                  lambda text: self.log.warning("listener", cluster=name, seen=text), history).run()
         finally:
@@ -128,30 +126,23 @@ class Service:
 
     def _serve_pages(self, group: TaskGroup) -> None:
         """/metrics, /healthz and /readyz of all clusters, where the first of them that wants any says."""
-        address = next((config.supervise.listen for config in self._configs.values() if config.supervise.listen), "")
-        if not address:
-            return
         from orchestrator.supervisor.http import Pages
-        from orchestrator.supervisor.metrics import Board
 
-        self._board = Board()
-        group.start_soon(Pages(address, self._board, self.clock, self.log).run)
+        address = next((config.supervise.listen for config in self._configs.values() if config.supervise.listen), "")
+        if address:
+            group.start_soon(Pages(address, self._board, self.clock, self.log).run)
 
 
-def listeners(config: Config, clock: Callable[[], float], log: Any, board: Board | None, folder: Path) -> tuple[Listener, ...]:
+def listeners(config: Config, board: Board, clock: Callable[[], float], log: Any, folder: Path) -> tuple[Listener, ...]:
     """Those who are told of a cluster, as its configuration asks for them. `folder`: what they keep is beside the journal."""
-    from orchestrator.supervisor.log import Log
+    from orchestrator.supervisor.tellers import tellers
 
-    found: list[Listener] = [Log(config.cluster.name, log)]
-    if board is not None:
-        from orchestrator.supervisor.metrics import Metrics
-
-        found.append(Metrics(board, config))
+    found = tellers(config, board, clock, log, folder / "alarms.json")
     if config.supervise.names.backend:
         from orchestrator.supervisor.names import Names
 
-        found.append(Names(config, log.bind(cluster=config.cluster.name)))
-    return tuple(found)
+        found += (Names(config, log.bind(cluster=config.cluster.name)),)
+    return found
 
 
 def read_all(paths: tuple[Path, ...]) -> dict[Path, Config]:
