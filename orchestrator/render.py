@@ -26,6 +26,7 @@ from states.progress import Progress
 from states.resource import classify
 from states.stack import layer_state
 from states.stacks import Stack
+from states.unasked import maintained
 from states.vocabulary import Layer, Node, Resource
 
 GOOD: frozenset[Enum] = frozenset({Resource.DUAL_PRIMARY, Resource.PRIMARY, Resource.SECONDARY, Layer.UP, Node.REACHABLE})
@@ -144,6 +145,9 @@ def _draw_node(node: NodeFacts, out: Console) -> None:
     if not node.reachable:
         out.print(f"{node.name}: not seen: {node.why}", style="bold red")
         return
+    kept = maintained(ClusterFacts((node,)), (node.name,))
+    if kept is not None:
+        out.print(f"{kept[0]}: a supervisor leaves it alone; `{kept[1]}` ends that", style="yellow")
     for fact in node.layers:
         if fact.state is not Layer.UP:
             when = "" if fact.since is None else f" {_since(node, fact.since)}"

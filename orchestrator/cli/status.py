@@ -48,7 +48,8 @@ def _age(node: NodeFacts, since: float | None) -> float | None:
 def as_document(config: Config, facts: ClusterFacts) -> dict[str, object]:
     """The same for scripts. Sizes and out-of-sync in KiB, `seconds` since something began to hang or to wait; None: not known."""
     nodes = {
-        node.name: {"state": node.state.value, "why": node.why or None, "drbd": node.version or None, "boot_id": node.boot_id,
+        node.name: {"state": node.state.value, "why": node.why or None, "maintenance": node.maintenance or None,
+                    "drbd": node.version or None, "boot_id": node.boot_id,
                     "layers": {fact.name: fact.state.value for fact in node.layers},
                     "hung": {fact.name: {"why": fact.detail, "seconds": _age(node, fact.since)}
                              for fact in node.layers if fact.state is Layer.HUNG},
