@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator.drbd.steps import SCRIPT
-from orchestrator.lease import Held, holder, is_dead, machine, read_held, read_taken
+from orchestrator.lease import SUPERVISOR, Held, holder, is_dead, machine, read_held, read_taken, read_wanted
 from orchestrator.probes import look
 
 SHELLS = [found for name in ("sh", "dash", "bash") if (found := shutil.which(name))]
@@ -115,3 +115,58 @@ def test_lines_of_a_nodes_answer() -> None:
     assert read_held("a", "==lease-held 3 m:1:2") is None
     assert read_taken("==lease-taken 4\n") == 4
     assert read_taken("lease-taken 4") is None
+
+
+# -- a supervisor yields -------------------------------------------------------------------------------------------------
+
+def test_a_supervisor_hears_who_asks_for_its_lease(tmp_path: Path) -> None:
+    assert read_wanted(far_side(tmp_path, "lease_take one:supervise 30 -").stdout) == ""
+    refused = far_side(tmp_path, "lease_take other 30 -")
+    assert refused.returncode == 75
+    heard = far_side(tmp_path, "lease_take one:supervise 30 -").stdout
+    assert (read_wanted(heard), read_taken(heard)) == ("other", 1), "it keeps it for the step in flight"
+    assert far_side(tmp_path, "lease_mine one:supervise 1").returncode == 0
+    far_side(tmp_path, "lease_drop one:supervise")
+    taken = far_side(tmp_path, "lease_take other 30 -").stdout
+    assert (read_taken(taken), read_wanted(taken)) == (2, "")
+
+
+def test_nobody_else_yields(tmp_path: Path) -> None:
+    far_side(tmp_path, "lease_take one 30 -; lease_take other 30 -; lease_take third:supervise 30 -")
+    assert read_wanted(far_side(tmp_path, "lease_take one 30 -").stdout) == ""
+    far_side(tmp_path / "two", "lease_take one:supervise 30 -; lease_take other:supervise 30 -")
+    assert read_wanted(far_side(tmp_path / "two", "lease_take one:supervise 30 -").stdout) == "", "two of them do not to each other"
+
+
+def test_who_asked_long_ago_asks_no_more(tmp_path: Path) -> None:
+    far_side(tmp_path, "lease_take one:supervise 30 -; lease_take other 30 -")
+    words = (tmp_path / "wanted").read_text().split()
+    (tmp_path / "wanted").write_text(f"{words[0]} {words[1]} 1\n")
+    assert read_wanted(far_side(tmp_path, "lease_take one:supervise 30 -").stdout) == ""
+    (tmp_path / "wanted").write_text(f"{words[0]} another-boot 99999999\n")
+    assert read_wanted(far_side(tmp_path, "lease_take one:supervise 30 -").stdout) == ""
+
+
+def test_a_supervisor_is_a_process_as_well() -> None:
+    assert not is_dead(holder() + SUPERVISOR)
+    child = subprocess.Popen(["true"])
+    child.wait()
+    assert is_dead(f"{machine()}:{child.pid}:1{SUPERVISOR}")
+
+
+def test_what_was_taken_down_is_kept_until_it_is_taken_up(tmp_path: Path) -> None:
+    mark = tmp_path / "maintenance"
+    far_side(tmp_path, "lease_take one 30 - && stand_down")
+    assert mark.read_text() == "down\n"
+    far_side(tmp_path, "lease_take other 30 - && stand_up")
+    assert mark.exists(), "nothing is written down without the lease"
+    far_side(tmp_path, "lease_take one 30 - && stand_up")
+    assert not mark.exists()
+
+
+def test_maintenance_outlives_up_and_down(tmp_path: Path) -> None:
+    mark = tmp_path / "maintenance"
+    far_side(tmp_path, "stand 'new memory'; stand_down; stand_up")
+    assert mark.read_text() == "new memory\n"
+    far_side(tmp_path, "stand -")
+    assert not mark.exists()
