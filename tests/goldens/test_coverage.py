@@ -26,6 +26,7 @@ ROWS_NEVER_TAKEN = {
     "take_down_stand_alone", "take_down_split_brain", "take_down_diverged", "take_down_unrelated", "take_down_unconfigured",
 }
 RULES_NEVER_REFUSED: set[str] = set()
+STEPS_NEVER_PLANNED = {Do.VERIFY, Do.POWER_CYCLE}  # a command's own: no goal leads there
 VERDICTS_NEVER_MET = {Verdict.REVERTED}  # only --discard-my-data reverts, and nothing of ours says it
 FROM_EVERYWHERE = {(way, state) for way in Direction for state in Resource}
 
@@ -95,7 +96,7 @@ def test_no_rule_is_named_that_is_not_known() -> None:
 
 def test_every_kind_of_step_is_planned() -> None:
     steps = {item.step.do.value for each in ALL for item in planned(each).items if item.step}
-    assert uncovered({each.value for each in Do}, steps, "steps") == set()
+    assert uncovered({each.value for each in Do}, steps, "steps") == {each.value for each in STEPS_NEVER_PLANNED}
 
 
 def test_every_verdict_of_the_handshake_is_met() -> None:
