@@ -120,10 +120,11 @@ def in_words(document: dict[str, Any]) -> str:
     else:
         lines.append(f"  {archive['place']}")
     if "blocks" in archive:
+        by_name = f"  {archive['files']} files by name" + (": orchestrate splitbrain extract" if archive["files"] else "")
         lines += [f"  {archive['blocks']} blocks ({archive['bytes']} bytes), read twice and compared, {_when(archive['verified_at'])}",
                   f"  sha256 of the blocks         {archive['data_sha256']}",
                   f"  sha256 of the victim's disk  {archive['image_sha256']}",
-                  f"  {archive['files']} files by name: orchestrate splitbrain extract"]
+                  by_name]
     lines += ["", "done"]
     lines += [f"  {_when(step['at'])}  {step['key']}: {step['said']}{'' if step['code'] is None else ' ' + str(step['code'])}"
               for step in document["steps"]]
