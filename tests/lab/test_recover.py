@@ -16,6 +16,8 @@ from orchestrator.recovery.restore import restore
 from tests.lab.cluster import N1, N2, Cluster
 from tests.lab.test_save import copy_of, gi, image_of
 
+pytestmark = pytest.mark.timeout(1200)  # on a busy machine everything that is read twice takes its time
+
 VICTIM, SURVIVOR = N2, N1
 KILLS = int(os.environ.get("RECOVER_KILLS", "1"))
 """Random moments at which the recovery is killed."""
