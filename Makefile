@@ -16,9 +16,9 @@ TOOLS := .venv/tools
 
 # program:package+package ... that the tests run; the lab itself installs what it lacks (`orchestrate lab up`).
 PROGRAMS := sshd:openssh-server ssh:openssh-client gcc:gcc+libc6-dev ip:iproute2 mke2fs:e2fsprogs \
-	mmdebstrap:mmdebstrap+debian-archive-keyring linux.uml:user-mode-linux knotd:knot
+	mmdebstrap:mmdebstrap+debian-archive-keyring linux.uml:user-mode-linux named:bind9
 # program:service that its package starts: the tests start servers of their own.
-SERVICES := sshd:ssh knotd:knot
+SERVICES := sshd:ssh named:named
 
 # shell: as_root COMMAND..., and apt_install WHAT-FOR PACKAGE...
 define SHELL_HELPERS

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from fixtures.knot import Knot, available
+from fixtures.bind import Bind, available
 
 
 @pytest.fixture(params=["asyncio", "trio"])
@@ -19,22 +19,22 @@ def anyio_backend(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def new_knot(tmp_path: Path) -> Iterator[Callable[..., Knot]]:
+def new_bind(tmp_path: Path) -> Iterator[Callable[..., Bind]]:
     """Starts servers that end with the test; takes more lines of the zone."""
     if not available():
         if os.environ.get("CI"):  # a run that tested nothing must not look like one that did
-            pytest.fail("no knotd on this machine: apt install knot")
-        pytest.skip("no knotd on this machine: apt install knot")
+            pytest.fail("no named on this machine: apt install bind9")
+        pytest.skip("no named on this machine: apt install bind9")
     with ExitStack() as servers:
         count = iter(range(100))
 
-        def start(*records: str) -> Knot:
-            return servers.enter_context(Knot.start(tmp_path / f"knot{next(count)}", *records))
+        def start(*records: str) -> Bind:
+            return servers.enter_context(Bind.start(tmp_path / f"bind{next(count)}", *records))
 
         yield start
 
 
 @pytest.fixture
-def knot(new_knot: Callable[..., Knot]) -> Knot:
+def bind(new_bind: Callable[..., Bind]) -> Bind:
     """A server with an empty zone."""
-    return new_knot()
+    return new_bind()
