@@ -147,7 +147,7 @@ def _wrong(picture: Picture) -> Iterator[Text]:
     """Alarms, the worst first, and what is wrong with a resource that has none."""
     for alarm in sorted(picture.alarms, key=lambda one: list(WEIGHT).index(one.severity)):
         evidence = f": {alarm.evidence}" if alarm.evidence else ""
-        yield Text(f"{alarm.severity.value}: {alarm.about}: {alarm.what}{evidence}", WEIGHT[alarm.severity])
+        yield Text(f"{alarm.severity.value}: {alarm.what}{evidence}", WEIGHT[alarm.severity])
         if alarm.remedy:
             yield Text(f"    {alarm.remedy}")
     alarmed = {alarm.about for alarm in picture.alarms}

@@ -17,8 +17,11 @@ from orchestrator.cli.common import reaching, read_config, wall_clock
 from orchestrator.config import Config
 from orchestrator.render import console
 from orchestrator.supervisor.observer import Observer
-from states.goal import Direction
+from orchestrator.supervisor.supervisor import marked
+from states.evolve import evolve
+from states.goal import Direction, Ledger
 from states.picture import Move, Picture
+from states.watchful import alarms_of
 
 REDRAW = 0.1
 """Seconds between two screens at least: nobody reads faster, and a storm of events must not be drawn one by one."""
@@ -45,7 +48,7 @@ def watch(obj: dict[str, Path | None], once: bool) -> int:
 async def _watch(config: Config, shown: Shown, once: bool) -> None:
     async with reaching(config, compare=False) as remote, anyio.create_task_group() as group:
         observer = Observer(remote, config.goal(Direction.UP), wall_clock)
-        group.start_soon(observer.run, shown.take)
+        group.start_soon(observer.run, lambda picture: shown.take(alarmed(picture, observer.ledger)))
         if once:
             await shown.first()
         elif shown.out.is_terminal:
@@ -53,6 +56,13 @@ async def _watch(config: Config, shown: Shown, once: bool) -> None:
         else:
             await shown.lines()
         group.cancel_scope.cancel()
+
+
+def alarmed(picture: Picture, ledger: Ledger) -> Picture:
+    """With the alarms a supervisor would raise: who watches needs none to be running."""
+    facts = marked(picture)
+    kept = frozenset(node.name for node in facts.nodes if node.maintenance)
+    return evolve(picture, facts=facts, maintenance=kept, alarms=alarms_of(picture.goal, facts, ledger, kept, frozenset()))
 
 
 class Shown:
@@ -88,7 +98,7 @@ class Shown:
         await self.first()
         while True:
             picture = await self._next()
-            for move in _after(picture.moves, self._last):
+            for move in picture.moves_since(self._last):
                 self.out.print(move_line(move))
                 self._last = move
 
@@ -102,8 +112,3 @@ class Shown:
                 await anyio.sleep(REDRAW)
                 with anyio.move_on_after(TICK - REDRAW):
                     picture = await self._next()
-
-
-def _after(moves: tuple[Move, ...], last: Move | None) -> tuple[Move, ...]:
-    """Those that came after `last`; all, where that is not among them any more."""
-    return moves[moves.index(last) + 1:] if last in moves else moves

@@ -49,6 +49,7 @@ async def test_once_draws_it_and_says_whether_all_were_seen(tmp_path: Path) -> N
     assert "\x1b" not in text
     assert half.returncode == 6
     assert f"{TWO}  Unreachable" in half.stdout.decode()
+    assert f"critical: {TWO} cannot be reached, and nobody knows whether it is off: " in half.stdout.decode()
     assert f"{ONE}  Reachable" in half.stdout.decode()
 
 

@@ -86,9 +86,9 @@ def test_what_is_wrong_is_said_with_what_to_type(config: Config) -> None:
     assert "StandAlone" in text
     assert "samba=Failed" in text
     assert "type next: " in text
-    alarm = Alarm("split-brain", "r0", Severity.CRITICAL, "both sides have written", "each has blocks the other has not", "type this")
-    told = drawn(seen(config, split, alarms=(Alarm("load", ONE, Severity.NOTICE, "busy"), alarm)), width=120)
-    assert told.index("critical: r0: both sides have written: each has blocks the other has not") < told.index(f"notice: {ONE}: busy")
+    alarm = Alarm("split-brain", "r0", Severity.CRITICAL, "r0: both sides have written", "each has blocks the other has not", "type this")
+    told = drawn(seen(config, split, alarms=(Alarm("load", ONE, Severity.NOTICE, f"{ONE} is busy"), alarm)), width=120)
+    assert told.index("critical: r0: both sides have written: each has blocks the other has not") < told.index(f"notice: {ONE} is busy")
     assert "    type this" in told
     assert not any("type next" in line for line in told)  # an alarm says it already
 
