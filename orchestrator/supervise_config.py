@@ -14,6 +14,7 @@ from attrs import Factory, field, frozen
 POLICIES = ("repair", "observe", "off")
 """May act; only watches and tells; is left out altogether."""
 BACK_ENDS = ("", "dns", "exec", "hosts")
+DNS_NAME = r"(?=.{0,253}\Z)(([A-Za-z0-9_-]{1,63}\.)*[A-Za-z0-9_-]{1,63}\.?)?"
 ALGORITHMS = ("hmac-sha256", "hmac-sha384", "hmac-sha512", "hmac-sha224", "hmac-sha1", "hmac-md5")
 """Of TSIG keys. The last two are for servers that know nothing better."""
 
@@ -133,6 +134,8 @@ def _names_problems(names: NamesSection, nodes: tuple[str, ...]) -> list[str]:
         found.append(f"{at}.name: a name in the zone {names.zone} was expected, found {names.name}")
     if names.key_algorithm not in ALGORITHMS:
         found.append(f"{at}.key_algorithm: one of {', '.join(ALGORITHMS)} was expected, found {names.key_algorithm!r}")
+    found += [f"{at}.{key}: a name of letters, digits, _, - and dots was expected, found {getattr(names, key)!r}"
+              for key in ("name", "zone", "key_name") if not re.fullmatch(DNS_NAME, getattr(names, key))]
     for key, low, high in (("port", 1, 65535), ("ttl", 0, 86400), ("timeout", 0.1, 60)):
         if not low <= getattr(names, key) <= high:
             found.append(f"{at}.{key}: a number from {low} to {high} was expected, found {getattr(names, key)}")

@@ -132,8 +132,9 @@ class DnsBackEnd:
         except TimeoutError as error:
             seen = f"{self._at} did not answer within {self.names.timeout:g} s"
             raise NotPublishedError(seen, "is it overloaded, or cut off?") from error
-        except OSError as error:
-            raise NotPublishedError(f"{self._at} cannot be reached: {error.strerror or error}", "is it running?") from error
+        except (OSError, UnicodeError) as error:  # no host has such a name
+            why = getattr(error, "strerror", None) or error
+            raise NotPublishedError(f"{self._at} cannot be reached: {why}", "is it running?") from error
         except (anyio.IncompleteRead, anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError) as error:
             raise NotPublishedError(f"{self._at} hung up without an answer", "look into the server's log") from error
 

@@ -115,6 +115,7 @@ async def test_a_server_that_is_down_or_hangs_is_said_within_the_time_limit(bind
     bind.down()
     assert "cannot be reached" in (await failing(at(bind)))[0]
     assert "cannot be reached" in (await failing(at(bind, server="no-such-host.invalid")))[0]
+    assert "cannot be reached" in (await failing(at(bind, server="no..such..host")))[0]
 
 
 async def test_somebody_else_on_that_port_is_said(bind: Bind) -> None:

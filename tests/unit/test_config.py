@@ -123,6 +123,8 @@ NAMES = '\n[supervise.names]\nbackend = "dns"\nname = "nas.example.org"\nzone = 
     ('address = "10.0.0.1"', 'address = "nas1"\nreplication_address = "10.0.0.1"', "addresses.a: an IP address was expected, found 'nas1'"),
     ('server = ', 'key_name = "k"\nserver = ', "supervise.names.key_file: key_name and key_file belong together"),
     ('server = ', 'key_algorithm = "sha256"\nserver = ', "supervise.names.key_algorithm: one of hmac-sha256,"),
+    ('"nas.example.org"', '"nas..example.org"', "supervise.names.name: a name of letters, digits, _, - and dots was expected"),
+    ('server = ', 'key_name = "a key"\nkey_file = "k"\nserver = ', "supervise.names.key_name: a name of letters"),
     ('server = ', "timeout = 0\nserver = ", "supervise.names.timeout: a number from 0.1 to 60 was expected"),
     ('server = ', "load_high = 2.0\nserver = ", "supervise.names.load_low: above 0 and at most load_high (2.0) was expected"),
 ])
