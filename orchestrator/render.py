@@ -218,7 +218,7 @@ def _words(record: Record) -> str:
             told = f": {record['text']}" if record.get("text") else ""
             return f"  outcome  {record['key']}: exit {record['code']} after {record['ended'] - record['began']:.2f} s on the node{told}"
         case "outcome":
-            return f"  outcome  {record['key']}: {record['said']}: {record['why']}"
+            return f"  outcome  {record['key']}: {record['said']}: {record.get('why') or record.get('text', '')}"
         case "moved":
             mark = " (no row of the table: a surprise)" if record["surprise"] else f" ({record['event']})"
             return f"  moved    {record['resource']}: {record['from'] or '-'} -> {record['to']}{mark}"
@@ -230,8 +230,26 @@ def _words(record: Record) -> str:
             return f"  awaits   {record['event']} {record['resource']}"
         case "came":
             return f"  came     {record['event']} {record['resource']} after {record['waited']:.2f} s"
-        case _:
+        case "end":
             return f"end {record['run']}: {record['said']}"
+        case _:
+            return _words_of_a_command(record)
+
+
+def _words_of_a_command(record: Record) -> str:
+    """What single commands write down beside a run; of a kind that is not known here, all of it."""
+    match record["kind"]:
+        case "assessed":
+            return f"shown {record['resource']}: {'split brain' if record['split'] else 'no split brain'}, token {record['token']}"
+        case "consent":
+            return f"agreed {record['resource']}: {record['victim']} loses its changes (token {record['token']}), says {record['by']}"
+        case "verified":
+            ended = f"{record['blocks']} blocks differ" if record["finished"] else "broken off"
+            return f"  verified {record['resource']} on {record['node']}: {ended}"
+        case "kept":
+            return f"  kept     {record['resource']}: blocks of {record['node']} in {record['place']}"
+        case kind:
+            return f"  {kind} " + " ".join(f"{key}={value}" for key, value in record.items() if key not in ("at", "kind", "run"))
 
 
 # -- a run -------------------------------------------------------------------------------------------------------------
