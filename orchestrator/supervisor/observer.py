@@ -255,11 +255,13 @@ class Observer:
         self._followed.discard(gap.node)
         self._pushed.broke(gap.node)
         if gap.unreachable:
+            was_seen = self.facts.node(gap.node).reachable
+            self._leases.pop(gap.node, None)  # nobody knows who acts there
             self._pushed.sight.facts = self.facts.replace(unseen(gap.node, gap.why))
             self._looked.add(gap.node)
             self._looks.forget(gap.node)
-            others = (node for node in self.remote.config.names if node != gap.node)
-            for node in others:  # does it know that one to be off?
+            others = [node for node in self.remote.config.names if node != gap.node and was_seen]
+            for node in others:  # does it know that one to be off? Later its follower tells
                 self._looks.want(node, SETTLE)
         else:
             self._looks.want(gap.node)

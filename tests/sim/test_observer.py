@@ -107,6 +107,9 @@ def test_a_node_that_loses_its_power_and_comes_back() -> None:
         assert watched.story("r0") == ["Frozen", "Degraded"]
         assert watched.state(f"samba on {OTHER}") is Layer.UNKNOWN
         assert watched.state(f"samba on {ONE}") is Layer.UP
+        looks = watched.observer.counts["looks"]
+        await anyio.sleep(200)
+        assert watched.observer.counts["looks"] <= looks + 1, "a node that is away is no reason to ask the other one again and again"
         scene.world.power_on(1)
         await anyio.sleep(30)
         assert watched.story(OTHER)[3:] == ["Reachable"]
@@ -159,6 +162,19 @@ def test_a_command_is_seen_to_begin_and_to_end() -> None:
         assert {who for picture in acting for _, who in picture.leases if who} == {"one:2:0"}
         assert dict(watched.pictures[-1].leases) == dict.fromkeys(NAMES, "")
         assert watched.state(f"samba on {ONE}") is Layer.UP
+
+    watching(act)
+
+
+def test_who_acted_on_a_node_that_is_gone_is_not_known() -> None:
+    async def act(scene: Scene, watched: Watched) -> None:
+        machine = scene.world.machines[1]
+        machine.files.write("/var/lib/orchestrate/lease", f"9 somebody:1:1 {machine.boot_id} {int(machine.uptime()) + 600}\n")
+        await anyio.sleep(5)
+        assert dict(watched.pictures[-1].leases)[OTHER] == "somebody:1:1"
+        scene.stack.cut(1)
+        await anyio.sleep(30)
+        assert OTHER not in dict(watched.pictures[-1].leases)
 
     watching(act)
 
