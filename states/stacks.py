@@ -7,6 +7,8 @@ shows it with NFS). DRBD's own roles are no layer: they are the pair's machine (
 
 from __future__ import annotations
 
+from functools import cache
+
 from attrs import evolve, field, frozen
 
 
@@ -88,6 +90,7 @@ NFS = LayerSpec("nfs", ("mount",), "start the NFS server", "the exports are serv
 PROFILES: dict[str, tuple[LayerSpec, ...]] = {"drbd": DRBD, "modern": (*MODERN, *SERVERS["ctdb"], NFS)}
 
 
+@cache
 def spec(name: str) -> LayerSpec:
     """The layer of that name; `mount opt` is the layer `mount` of file system opt. Raises KeyError for a layer no profile has."""
     kind = name.partition(" ")[0]
