@@ -21,7 +21,8 @@ class Command:
     """One command for one node.
 
     `limit` is in seconds and is kept on the far side (`timeout -k 5 LIMIT ...`): an SSH client that goes away does not
-    stop what it started. `op_id` names a DESTRUCTIVE command for its claim on the node.
+    stop what it started. `op_id` names a DESTRUCTIVE command for its claim on the node. `old_node`: its coreutils may
+    be older than 8.5.
     """
 
     host: str
@@ -30,7 +31,18 @@ class Command:
     limit: float = 30.0
     op_id: str | None = None
     stdin: bytes | None = field(default=None, repr=False)
+    old_node: bool = False
 
     def line(self) -> str:
         """The far-side command line: bounded, and quoted for a POSIX shell."""
-        return shlex.join(("timeout", "-k", "5", f"{self.limit:g}", *self.argv))
+        return bounded(5, self.limit, self.argv, old_node=self.old_node)
+
+
+OLD_TIMEOUT = 'timeout -k 1 1 true 2>/dev/null && exec timeout -k "$@"; shift; exec timeout "$@"'
+"""coreutils before 8.5 know no `-k`: it is tried. There a command that ignores TERM lives on after its limit."""
+
+
+def bounded(killed_after: float, limit: float, argv: tuple[str, ...], *, old_node: bool) -> str:
+    """A command line that `timeout` ends, seconds; 0: no limit. `old_node`: it may not know how to kill."""
+    words = (f"{killed_after:g}", f"{limit:g}", *argv)
+    return shlex.join(("sh", "-c", OLD_TIMEOUT, "sh", *words) if old_node else ("timeout", "-k", *words))

@@ -10,7 +10,7 @@ import anyio
 import anyio.lowlevel
 import asyncssh
 
-from orchestrator.commands import Command, Effect
+from orchestrator.commands import Command, Effect, bounded
 from orchestrator.ssh.dial import Proxy
 from orchestrator.ssh.session import Collector, Follower, Puller, Session
 from orchestrator.ssh.translate import FAILURES
@@ -207,7 +207,7 @@ class Link:
     async def start_lines(self, command: Command, session: Follower) -> NotSent | Unknown | None:
         """Start a command to follow, in a slot that the caller holds. None when it runs, or when the link is dead and
         nothing was sent: the session knows which."""
-        return await self._start_tied(shlex.join(("timeout", "-k", str(KILLED_AFTER), "0", *command.argv)), session)  # 0: no limit
+        return await self._start_tied(bounded(KILLED_AFTER, 0, command.argv, old_node=self.target.legacy), session)
 
     def puller(self, command: Command, most: int) -> Puller:
         """What `start_bytes` and `stop_lines` take."""

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Self
 
 import anyio
+from attrs import evolve
 
 from orchestrator.commands import Command
 from orchestrator.ssh import dial, library
@@ -90,6 +91,11 @@ class Bytes:
         return data
 
 
+def _as_known_there(command: Command, target: Target) -> Command:
+    """A node with an sshd of 5.3 has coreutils of that time."""
+    return evolve(command, old_node=True) if target.legacy else command
+
+
 class SshTransport:
     """Runs commands on nodes over SSH; implements `orchestrator.transport.Transport`.
 
@@ -121,6 +127,7 @@ class SshTransport:
     async def run(self, command: Command) -> Outcome:
         """Run to its end. Never raises for anything a network or a node can do; KeyError for a host never declared."""
         node = self._nodes[command.host]
+        command = _as_known_there(command, node.target)
         refused: Outcome | None = None
         for _ in range(2):  # the second time only when nothing was sent the first time
             link = await self._link(node)
@@ -157,6 +164,7 @@ class SshTransport:
         """Take a READ command's stdout as bytes, at our own pace. Leaving ends the command on the node (TERM, KILL 5 s
         later), and so does the end of the connection."""
         node = self._nodes[command.host]
+        command = _as_known_there(command, node.target)
         for _ in range(2):
             link = await self._link(node)
             if isinstance(link, NotSent):
