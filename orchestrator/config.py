@@ -28,14 +28,15 @@ from orchestrator.stack_config import (
 )
 from orchestrator.supervise_config import SECTIONS, SuperviseSection
 from states.goal import Direction, Goal, Wanted
-from states.stacks import MODERN, SERVERS, Stack, Volume, build
+from states.stacks import LOCKS, SERVERS, STACKS, Stack, Volume, build
 
 
 @frozen
 class ClusterSection:
-    """[cluster]: `accept_no_fencing` allows two Primaries without fencing, with a warning at every `up`."""
+    """[cluster]: `accept_no_fencing` allows two Primaries without fencing, with a warning at every `up`. `profile`: of the stack."""
 
     name: str
+    profile: str = "modern"
     accept_no_fencing: bool = False
     journal: str = ""
 
@@ -58,12 +59,13 @@ class SshSection:
 class NodeSection:
     """[node.NAME]: NAME is what `uname -n` says there. `replication_address` is where DRBD listens, and corosync.
 
-    `storage = false`: a third node that only votes.
+    `storage = false`: a third node that only votes. `legacy`: as in [ssh], for this node alone.
     """
 
     address: str
     replication_address: str = ""
     port: int = 22
+    legacy: bool = False
     storage: bool = True
     fence: FenceSection | None = None
 
@@ -176,15 +178,15 @@ class Config:
         volumes = tuple(Volume(name, one.resource, self.wanted(one.resource).nodes, in_bytes(one.size) is not None)
                         for name, one in self.filesystem.items())
         clustering = self.samba.clustering if self.share else "none"
-        layers = build((*MODERN, *SERVERS[clustering]), volumes, self.storage, self.voters)
+        layers = build((*STACKS[self.cluster.profile], *SERVERS[clustering]), volumes, self.storage, self.voters)
         if self.samba.serve_on:
             layers = tuple(evolve(one, nodes=tuple(self.samba.serve_on)) if one.name == "samba" else one for one in layers)
-        return Stack(layers, self.names, self.fencing, self.cluster.accept_no_fencing, self.voters)
+        return Stack(layers, self.names, self.fencing, self.cluster.accept_no_fencing, self.voters, self.cluster.profile)
 
     def wanted(self, name: str) -> Wanted:
         """One resource as `states` wants it told."""
         section = self.resource[name]
-        locks = ("corosync", "dlm") if self.filesystem else ()
+        locks = LOCKS[self.cluster.profile] if self.filesystem else ()
         layers = ("config", "module", "boot", *(("port",) if section.manage_firewall else ()), *locks)
         return Wanted(
             name, (self.storage[0], self.storage[1]), section.primaries, section.skip_initial_sync, net_settings(section),

@@ -7,9 +7,10 @@ import re
 from typing import TYPE_CHECKING
 
 from orchestrator.net_settings import net_settings
-from orchestrator.stack_config import NO_STORAGE, Parts, fence_problems, stack_problems
+from orchestrator.stack_config import NO_STORAGE, Parts, fence_problems, rhcs_problems, stack_problems
 from orchestrator.supervise_config import address_problems, supervise_problems
 from states.settings import POLICIES, discarding_policies
+from states.stacks import STACKS
 from states.vocabulary import AfterSplit
 
 if TYPE_CHECKING:
@@ -21,6 +22,8 @@ SIZE = re.compile(r"[0-9]+[KMG]?")
 
 def problems(config: Config) -> list[str]:
     """Each as `key: what was expected`, the first to be mended first."""
+    if config.cluster.profile not in STACKS:
+        return [f"cluster.profile: {' or '.join(STACKS)} was expected, found {config.cluster.profile!r}"]
     found = [*_node_problems(config)]
     for name, section in config.resource.items():
         found += [f"resource.{name}.{text}" for text in _resource_problems(config, name, section)]
@@ -28,6 +31,8 @@ def problems(config: Config) -> list[str]:
     parts = Parts(config.storage, dict.fromkeys(config.resource, config.storage), config.voters)
     found += [text for name, node in config.node.items() for text in fence_problems(name, node.fence)]
     found += stack_problems(parts, config.filesystem, config.share, config.samba, config.corosync)
+    if config.cluster.profile == "rhcs":
+        found += rhcs_problems(config.cluster.name, config.filesystem, config.samba, config.voters)
     if config.filesystem and not re.fullmatch(r"[A-Za-z0-9_-]{1,32}", config.cluster.name):
         found.append("cluster.name: with a file system, at most 32 letters, digits, _ and - were expected")
     found += supervise_problems(config.supervise, config.names, tuple(config.resource))

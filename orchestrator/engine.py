@@ -23,6 +23,7 @@ from orchestrator.inbox import Answered, Broke, Inbox, Looked, Message, Saved
 from orchestrator.journal import Journal
 from orchestrator.lease import TTL, is_dead
 from orchestrator.narrator import Narrator
+from orchestrator.polling import counted, interval
 from orchestrator.remote import Answer, Remote
 from orchestrator.sight import Sight
 from orchestrator.streams import EventLine, Streams
@@ -37,10 +38,6 @@ from states.resource import classify
 from states.stuck import layer_overdue, overdue
 from states.vocabulary import Layer
 
-POLL = (0.4, 5.0)
-"""Bounds of the polling interval while blocks are copied, seconds: 8.4 pushes no progress through events2."""
-RELOOK = 1.0
-"""Seconds between looks while waiting for something no event announces."""
 NOTES = frozenset({"looked", "awaits", "came", "moved", "known"})
 """Records nothing is decided by: they need not wait for the disk."""
 MOST_SENDS = 4
@@ -300,17 +297,14 @@ class Engine:
         if decision.deadline is not None and self._wait is not None:
             left = max(0.05, self._wait.since + decision.deadline - anyio.current_time())
         progress = self._narrator.progress.get(decision.resource)
-        pause = RELOOK * 3
-        if decision.event.startswith("synced"):
-            pause = min(max((progress.eta or 0) / 6 if progress else 0, POLL[0]), POLL[1])
-        elif decision.layer or decision.event in ("settled", "claim_ends"):
-            pause = RELOOK
-        return min(pause, left)
+        return min(interval(decision, progress.eta if progress else None, self.facts), left)
 
     async def _poll(self, waiting: Waiting) -> None:
         """Look at the waiting resource's nodes, both at once; while blocks are copied, only at the counters."""
         if waiting.event.startswith(("synced", "moves_again")):
-            await self._sight.glance(self.remote, waiting.nodes[0])  # both sides count the same blocks
+            async with anyio.create_task_group() as group:
+                for name in counted(waiting, self.facts):
+                    group.start_soon(self._sight.glance, self.remote, name)
             self._measure()
             return
         answers: list[Looked] = []

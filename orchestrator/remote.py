@@ -21,9 +21,11 @@ from orchestrator.lease import TTL, Held, read_held, read_taken, read_wanted
 from orchestrator.probes import boot as boot_probe
 from orchestrator.probes import look
 from orchestrator.probes import stack as stack_probe
+from orchestrator.probes.rhcs import layers as rhcs_layers
 from orchestrator.probes.sections import Sections
 from orchestrator.probes.stack import ExpectedStack
 from orchestrator.stack import steps as stack
+from orchestrator.stack.rhcs import steps as rhcs
 from orchestrator.stack.steps import expected_stack
 from orchestrator.transport import Exited, NotSent, Outcome, Signalled, Transport, Unknown
 from states.boot import BootFacts
@@ -76,9 +78,9 @@ class Remote:
         self._file = file if compare else None
         self._expected = {name: self._expect(name) for name in config.names}
         self._stacks = {name: expected_stack(config, name) for name in config.names}
-        parts = (look.SCRIPT, drbd.SCRIPT) if config.stack() is None else (look.SCRIPT, stack_probe.SCRIPT, drbd.SCRIPT, stack.SCRIPT)
+        looks, acts = _scripts(config)
         self._calls: dict[tuple[str, bool, bool], str] = {}
-        self._look_script, self._script = "\n".join(parts[:len(parts) // 2]), "\n".join(parts)
+        self._look_script, self._script = "\n".join(looks), "\n".join((*looks, *acts))
 
     def expected(self, node: str) -> tuple[look.Expected, ...]:
         """What this node's look is compared with."""
@@ -122,7 +124,8 @@ class Remote:
         mounts = [section.mount for section in self.config.filesystem.values()]
         disks = [word for name, section in self.config.resource.items()
                  for word in (name, str(section.minor), self.config.disk_of(name, node))]
-        script = "\n".join((look.SCRIPT, stack_probe.SCRIPT, boot_probe.SCRIPT, shlex.join(("look_boot", *mounts, "--", *disks))))
+        scripts = dict.fromkeys((look.SCRIPT, stack_probe.SCRIPT, boot_probe.SCRIPT, *_scripts(self.config)[0]))
+        script = "\n".join((*scripts, "which_generation", shlex.join(("look_boot", *mounts, "--", *disks))))
         outcome = await self.transport.run(Command(node, ("sh", "-c", script), Effect.READ, LOOK_LIMIT))
         return boot_probe.read_boot(node, outcome.stdout.decode(errors="replace") if isinstance(outcome, Exited) else "")
 
@@ -178,6 +181,16 @@ class Remote:
     async def _round_trip(self, node: str, script: str, effect: Effect, limit: float) -> Answer:
         outcome = await self.transport.run(Command(node, ("sh", "-c", script), effect, limit))
         return read_answer(node, outcome, self.expected(node), self._clock(), self._stacks[node])
+
+
+def _scripts(config: Config) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The far-side scripts of this cluster's profile: those that look, and those that act."""
+    built = config.stack()
+    if built is None:
+        return (look.SCRIPT,), (drbd.SCRIPT,)
+    old = (rhcs_layers.SCRIPT,), (rhcs.SCRIPT,)
+    more = old if built.profile == "rhcs" else ((), ())
+    return (look.SCRIPT, stack_probe.SCRIPT, *more[0]), (drbd.SCRIPT, stack.SCRIPT, *more[1])
 
 
 def read_answer(

@@ -10,6 +10,7 @@ import math
 import anyio
 from attrs import define, field
 
+from orchestrator.polling import is_silent
 from orchestrator.remote import Answer, Remote
 from orchestrator.streams import EventLine
 from states.evolve import evolve
@@ -44,8 +45,8 @@ class Sight:
 
     @property
     def loaded(self) -> tuple[str, ...]:
-        """Nodes whose kernel has DRBD."""
-        return tuple(node.name for node in self.facts.nodes if node.layer("module").state is Layer.UP)
+        """Nodes whose kernel has DRBD and tells what happens to it: 8.3 has no events2."""
+        return tuple(node.name for node in self.facts.nodes if node.layer("module").state is Layer.UP and not is_silent(node))
 
     def event(self, line: EventLine) -> None:
         """One pushed line."""

@@ -176,6 +176,9 @@ def fence_problems(node: str, fence: FenceSection | None) -> list[str]:
         return []
     at = f"node.{node}.fence"
     found = []
+    if fence.agent == "fence_manual":
+        found.append(f'{at}.agent: there is no fence_manual since cluster 3 (Fedora 14, RHEL 6); write method = "manual": who has switched '
+                     f"{node} off says so with `orchestrate fence-ack {node}`, which types fence_ack_manual")
     if fence.method not in MODES:
         found.append(f"{at}.method: agent or manual was expected, found {fence.method!r}")
     if fence.method == "agent" and not re.fullmatch(r"fence_[a-z0-9_]+", fence.agent):
@@ -189,4 +192,16 @@ def fence_problems(node: str, fence: FenceSection | None) -> list[str]:
     for key, value in fence.options.items():
         if not OPTION.fullmatch(key) or "\n" in value:
             found.append(f"{at}.options.{key}: a name and one line of text were expected")
+    return found
+
+
+def rhcs_problems(cluster: str, filesystems: dict[str, FilesystemSection], samba: SambaSection, voters: tuple[str, ...]) -> list[str]:
+    """What the profile rhcs does not have, each as `key: what was expected`. Limits of names: cman 3 and mkfs.gfs2 of that time."""
+    found = []
+    if len(cluster) > 15:
+        found.append(f"cluster.name: cman takes 15 characters at most, found {len(cluster)}")
+    found += [f"filesystem.{name}: GFS2 of RHEL 6 takes 16 characters at most, found {len(name)}" for name in filesystems if len(name) > 16]
+    if samba.clustering == "ctdb":
+        found.append('samba.clustering: profile rhcs sets up no ctdb: "plain" with serve_on = ["ONE-NODE"], or "none", was expected')
+    found += [f"node.{node}.storage: cman's two_node is for two nodes: profile rhcs has no third that only votes" for node in voters]
     return found

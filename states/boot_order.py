@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from states.boot import BackingSeen, BootFacts, FstabLine, Link, Unit
 from states.finding import Finding, Weight
 from states.goal import Goal
+from states.sysv_order import crossed, places
 
 DRBD = re.compile(r"drbd(@.+)?\.(service|target)|drbd-(promote|services|lvchange)@.+|drbd-reactor\.service|linstor-satellite\.service")
 """Units that attach, connect or promote. Not those of drbd-utils that only wait, or shut down."""
@@ -89,6 +90,14 @@ def _links(goal: Goal, boot: BootFacts) -> Iterator[Finding]:
     for service in sorted(one for one in named if _ours(goal, one) or one in MEMBERS or one == MONITOR):
         yield from _started_early(boot, service)
         yield from _stopped_late(boot, service)
+    for upper, lower, words in crossed(boot):
+        yield Finding(Weight.PROBLEM, boot.node, f"{upper} and {lower}, on which it stands, are in the wrong order", words,
+                      _off(boot, upper))
+    table = places(boot)
+    if any(place.starts for place in table) and not all(place.right for place in table):
+        yield Finding(Weight.NOTE, boot.node, "numbers of the run levels, found and right", "; ".join(map(str, table)),
+                      "`orchestrate up` takes the stack out of the boot; a boot that is to do it needs the right ones in each script's "
+                      "`# chkconfig:` line, then `chkconfig SERVICE resetpriorities`")
 
 
 def _drbd(boot: BootFacts, level: str, starts: bool) -> Link | None:
@@ -112,6 +121,9 @@ def _started_early(boot: BootFacts, service: str) -> Iterator[Finding]:
 
 
 def _stopped_late(boot: BootFacts, service: str) -> Iterator[Finding]:
+    """Red Hat's rc stops only what a script has started (/var/lock/subsys), and `up` starts DRBD without its script."""
+    if boot.chkconfig and not any(link.starts and link.service == "drbd" for link in boot.links):
+        return
     late = []
     for link in (link for link in boot.links if link.service == service and not link.starts):
         drbd = _drbd(boot, link.level, starts=False)
@@ -149,7 +161,9 @@ def mount_unit(line: FstabLine) -> str:
 def _seen_by_lvm(goal: Goal, boot: BootFacts, seen: BackingSeen) -> Finding:
     """A shared group cannot be activated without its locks; anything else can, and that writes past DRBD."""
     group = f"volume group {seen.vg} (lock type {seen.lock})" if seen.vg else "a physical volume of no group"
-    filtered = f'devices {{ global_filter = [ "r|^{seen.disk}$|" ] }} in /etc/lvm/lvmlocal.conf'
+    old = goal.stack is not None and goal.stack.profile == "rhcs"
+    name, file = ("filter", "lvm.conf") if old else ("global_filter", "lvmlocal.conf")
+    filtered = f'devices {{ {name} = [ "r|^{seen.disk}$|" ] }} in /etc/lvm/{file}'
     remedy = f"`orchestrate up` writes {filtered}" if goal.stack is not None else filtered
     if seen.vg and seen.lock == "none":
         at_boot = ", and a boot may" if seen.activates else ""

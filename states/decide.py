@@ -132,7 +132,7 @@ def _version_unread(goal: Goal, wanted: Wanted, unread: tuple[str, ...], moves: 
     if moves:
         return Waiting("answers", "steps are being carried out", None, wanted.name)
     return Refused("fresh-facts", f"{goal.direction.value} {wanted.name}", f"which DRBD {' and '.join(unread)} runs cannot be read",
-                   "look at `modinfo drbd` and /proc/drbd there; DRBD 8.4 and 9 are understood", Kind.FAILED)
+                   "look at `modinfo drbd` and /proc/drbd there; DRBD 8.3, 8.4 and 9 are understood", Kind.FAILED)
 
 
 def _answer_wait(answer: Decision, moves: tuple[Step, ...]) -> Decision:

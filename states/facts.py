@@ -24,6 +24,7 @@ class Generation(Enum):
 
     __hash__ = object.__hash__  # as in `Word`
 
+    V83 = "8.3"
     V84 = "8.4"
     V9 = "9"
     UNKNOWN = "unknown"

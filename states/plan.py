@@ -120,8 +120,9 @@ def _stack_needs(step: Step, items: list[Item], goal: Goal) -> tuple[str, ...]:
         raise ValueError(f"{step.key}: a step of the stack in a cluster without one")
     placed = goal.stack.placed(step.layer)
     names = set(placed.needs) if step.do is Do.START_LAYER else {one.name for one in goal.stack.above(placed.name)}
+    all_nodes = placed.spec.joint or (placed.spec.together and step.do is Do.START_LAYER)
     found = [item.key for item in items if item.step is not None and item.step.resource == "" and item.step.layer in names
-             and (item.node == step.node or placed.spec.joint or goal.stack.placed(item.step.layer).spec.once)]
+             and (item.node == step.node or all_nodes or goal.stack.placed(item.step.layer).spec.once)]
     if step.do is Do.START_LAYER:  # what ran too early was stopped first; a copy needs what is copied
         early = {step.layer, *(one.name for one in goal.stack.above(placed.name))}
         found += [item.key for item in items if item.step is not None and item.node == step.node

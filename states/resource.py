@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from states import stacks
 from states.facts import Side
 from states.goal import Direction, Do, Goal, Wanted
 from states.handshake import Prediction, Verdict
@@ -185,7 +186,7 @@ ALONE = ("no-lvm-under-drbd", "backing-touched", "no-auto-discard", "look-before
 MEET = ("look-before-connect", "backing-touched", "no-auto-discard", "same-settings")
 FORCE = ("no-force-primary",)
 ZEROS = ("no-force-primary", "skip-only-zeros")
-LOCKS = ("corosync", "dlm")
+LOCKS = tuple(name for profile in stacks.LOCKS.values() for name in profile)  # a resource has those of its own stack
 GOOD = ("promote-up-to-date",)
 DUAL = ("dual-primary-gate", "unknown-is-not-down")
 

@@ -189,9 +189,19 @@ class _Way:
             return False
         if placed.spec.copied and not any(self.facts.node(one).layer(placed.name).state is Layer.UP for one in placed.nodes):
             return node == self._maker(placed)
+        if placed.spec.together and not all(self._could_start(placed, other) for other in placed.nodes):
+            return False
         if placed.spec.joint:
             return node == self._maker(placed) and self._ready_everywhere(placed)
         return not placed.spec.once or node == self._maker(placed)
+
+    def _could_start(self, placed: Placed, node: str) -> bool:
+        """It runs there, or all that it needs there is Up. Who cannot be seen could; the rule says what is wrong with that."""
+        if node not in self.goal.acting(placed.nodes, self.facts) or not self.facts.node(node).reachable:
+            return True
+        if self.facts.node(node).layer(placed.name).state is not Layer.DOWN:
+            return True
+        return all(layer_state(self.stack, self.facts, need, node).state is Layer.UP for need in self.stack.below(placed.name))
 
     def _ready_everywhere(self, placed: Placed) -> bool:
         """Wherever the volume is active, this node's copy of what is below has been made."""

@@ -5,13 +5,14 @@ Asked when a step is decided and again right before it is sent; what the node it
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 from attrs import frozen
 
 from states.facts import ClusterFacts, LayerFact
 from states.goal import Direction, Do, Goal, Kind, Step
-from states.stacks import Placed, Stack
+from states.stacks import MEMBERSHIPS, Placed, Stack
 from states.unasked import unasked
 from states.vocabulary import DiskState, Layer, Role
 
@@ -111,12 +112,12 @@ def _only_over_nothing(asked: LayerAsked) -> Found:
 
 
 def _no_quorum_no_locks(asked: LayerAsked) -> Found:
-    if asked.step.layer == "corosync" or "corosync" not in {placed.name for placed in asked.stack.layers}:
+    member = next((one for one in asked.stack.below(asked.placed.name) if one.name in MEMBERSHIPS), None)
+    if member is None:
         return None
-    if asked.stack.placed("corosync") not in asked.stack.below(asked.placed.name):
-        return None
-    fact = asked.facts.node(asked.step.node).layer("corosync")
-    return None if fact.state is Layer.UP else (f"corosync on {asked.step.node} is {fact.state.value}: {fact.detail}", "quorum comes first")
+    fact = asked.facts.node(asked.step.node).layer(member.name)
+    seen = f"{member.name} on {asked.step.node} is {fact.state.value}: {fact.detail}"
+    return None if fact.state is Layer.UP else (seen, "quorum comes first")
 
 
 def _nothing_above(asked: LayerAsked) -> Found:
@@ -144,6 +145,49 @@ def _same_key(asked: LayerAsked) -> Found:
         return None
     return ("; ".join(f"the cluster's key on {node}: {fact.detail}" for node, fact in keys.items()),
             "remove /etc/corosync/authkey on the node that has the wrong one, then run again: it gets a copy")
+
+
+def _all_at_once(asked: LayerAsked) -> Found:
+    """cman that starts alone waits for nobody: with two_node it is quorate by itself, and has the other node switched off."""
+    if not asked.placed.spec.together:
+        return None
+    for node in asked.placed.nodes:
+        if node == asked.step.node or node in asked.goal.gone(asked.facts):
+            continue
+        lacking = _not_ready(asked, node)
+        if lacking:
+            seen = f"{asked.placed.name} is started on all nodes at once or on none, and {node} is not ready: {lacking}"
+            return seen, f"mend that, then run again; if {node} is off: `orchestrate fence-ack {node}`, then `up --degraded`"
+    return _versions_differ(asked)
+
+
+def _not_ready(asked: LayerAsked, node: str) -> str:
+    """Why this node could not come along, in words; "" if it runs there, or is about to be started."""
+    fact = asked.facts.node(node).layer(asked.placed.name)
+    if fact.state in (Layer.UP, Layer.STARTING):
+        return ""
+    if fact.state is not Layer.DOWN:
+        return f"{asked.placed.name} there is {fact.state.value}: {fact.detail}"
+    for need in asked.stack.below(asked.placed.name):
+        lower = asked.facts.node(node).layer(need.name)
+        if lower.state is not Layer.UP:
+            return f"{need.name} there is {lower.state.value}: {lower.detail}"
+    return ""
+
+
+def _versions_differ(asked: LayerAsked) -> Found:
+    """Two nodes with cluster.conf of two versions do not become one cluster."""
+    seen = {node: conf_version(asked.facts.node(node).layer("files").detail) for node in asked.placed.nodes}
+    if len({version for version in seen.values() if version is not None}) < 2:
+        return None
+    return ("; ".join(f"cluster.conf on {node} has config_version {version}" for node, version in seen.items()),
+            "copy the one with the higher version to the other node, then run again")
+
+
+def conf_version(detail: str) -> int | None:
+    """The version of a node's cluster.conf, as the probe of its files says it; None where it says none."""
+    found = re.search(r"\bconfig_version ([0-9]{1,9})\b", detail)
+    return int(found[1]) if found else None
 
 
 def _fencing_configured(asked: LayerAsked) -> Found:
@@ -237,6 +281,7 @@ LAYER_RULES: tuple[LayerRule, ...] = (
     LayerRule("stop-from-top",       START, _nothing_above),
     LayerRule("layer-hung",          START, _nothing_hangs_above),
     LayerRule("same-key",            START, _same_key),
+    LayerRule("start-together",      START, _all_at_once),
     LayerRule("fencing-configured",  START, _fencing_configured),
     LayerRule("no-mkfs-over-data",   START, _only_over_nothing),
     LayerRule("unknown-is-not-down", START, _everyone_seen),

@@ -20,7 +20,7 @@ class LayerSpec:
     for each file system. `data`: needs the node's own side of DRBD Primary and UpToDate. `once`: made by one node for all,
     never twice and never unmade. `copied`: made by the first node, the others get a copy. `joint`: done by one
     node for all, once all are ready; doing it again is no harm. `grows`: only where cluster.toml has a size in bytes. `votes`: a node without storage has it, too.
-    `holds_role`: no Primary without it, so it is stopped after the last demotion. `file`: its Failed means "differs from cluster.toml", which `--apply-config` may replace. `renews`: its Failed means "runs with older files", and starting it anew cures that. `deadline`: seconds.
+    `holds_role`: no Primary without it, so it is stopped after the last demotion. `file`: its Failed means "differs from cluster.toml", which `--apply-config` may replace. `renews`: its Failed means "runs with older files", and starting it anew cures that. `together`: started on all nodes at once or on none, for who starts alone harms the others. `deadline`: seconds.
     """
 
     name: str
@@ -38,6 +38,7 @@ class LayerSpec:
     votes: bool = False
     grows: bool = False
     renews: bool = False
+    together: bool = False
     deadline: float = 60.0
 
 
@@ -49,7 +50,6 @@ DRBD: tuple[LayerSpec, ...] = (
     LayerSpec("port",   (),    "open the replication port for the peer",         "a firewall is active and does not let the peer in", file=True),
 )
 
-_LOCKS = ("corosync", "dlm")
 MODERN: tuple[LayerSpec, ...] = (
     LayerSpec("packages", (), "", "the programs of the stack have to be there", votes=True),
     LayerSpec("files", ("packages",), "write the cluster's files", "corosync, dlm, LVM and Samba read what they do from files", file=True, votes=True),
@@ -87,7 +87,37 @@ SERVERS: dict[str, tuple[LayerSpec, ...]] = {
 }
 NFS = LayerSpec("nfs", ("mount",), "start the NFS server", "the exports are served", "stop the NFS server")
 
-PROFILES: dict[str, tuple[LayerSpec, ...]] = {"drbd": DRBD, "modern": (*MODERN, *SERVERS["ctdb"], NFS)}
+RHCS: tuple[LayerSpec, ...] = (
+    LayerSpec("packages", (), "", "the programs of the stack have to be there"),
+    LayerSpec("hosts", (), "", "cman finds its addresses by the nodes' names"),
+    LayerSpec("files", ("packages",), "write the cluster's files", "cman, clvmd and Samba read what they do from files", file=True),
+    LayerSpec("lvmconf", ("packages",), "have LVM lock through the cluster, and hide DRBD's disks from it",
+              "one LVM that locks by itself, or sees the disk below DRBD, spoils what both share", file=True),
+    LayerSpec("cman", ("hosts", "files"), "start cman and wait for quorum", "membership: both at once, for one that starts alone fences the other",
+              "stop cman", holds_role=True, together=True, deadline=180.0),
+    LayerSpec("version", ("cman",), "tell the running cluster of its new cluster.conf", "it goes on with the older one until it is told", together=True),
+    LayerSpec("fenced", ("cman",), "join the fence domain", "nobody goes on until who was lost is fenced", "leave the fence domain",
+              holds_role=True, deadline=120.0),
+    LayerSpec("clvmd", ("fenced", "lvmconf"), "start clvmd", "both nodes' LVM lock through it", "stop clvmd"),
+    LayerSpec("vg", ("clvmd",), "create the shared volume group", "blank: it becomes the file system's home", volume=True, data=True, once=True),
+    LayerSpec("lv", ("clvmd", "vg"), "create the logical volume", "the group has none of that name", volume=True, data=True, once=True),
+    LayerSpec("active", ("clvmd", "lv"), "activate the logical volume, shared", "both nodes use it", "deactivate the logical volume",
+              volume=True, data=True),
+    LayerSpec("gfs2", ("active",), "make the GFS2 file system", "the volume is blank", volume=True, data=True, once=True, deadline=300.0),
+    LayerSpec("mount", ("active", "gfs2"), "mount the file system", "it is to be served", "unmount the file system", volume=True, data=True,
+              deadline=240.0),
+    LayerSpec("rgmanager", ("mount",), "start rgmanager", "it looks after the cluster's services", "stop rgmanager"),
+)
+"""Fedora 14 and RHEL 6: cman carries corosync, fenced and dlm_controld; clvmd locks for LVM. A volume group's locks are clvmd's, so
+there is no lockspace to start for each."""
+
+STACKS: dict[str, tuple[LayerSpec, ...]] = {"modern": MODERN, "rhcs": RHCS}
+"""What `profile` in cluster.toml chooses from."""
+PROFILES: dict[str, tuple[LayerSpec, ...]] = {"drbd": DRBD, "modern": (*MODERN, *SERVERS["ctdb"], NFS), "rhcs": (*RHCS, *SERVERS["plain"])}
+MEMBERSHIPS = ("corosync", "cman")
+"""The layer that knows who is a member and whether they may go on: a stack has one of them."""
+LOCKS = {"modern": ("corosync", "dlm"), "rhcs": ("cman", "fenced")}
+"""What has to be Up before anybody becomes Primary."""
 
 
 @cache
@@ -132,7 +162,8 @@ class Volume:
 class Stack:
     """Every layer above (and beside) DRBD in one cluster, lowest first. `fencing`: agent, manual or none.
 
-    `voters`: those of the nodes that have no storage: they count for the quorum, and never lock, mount or write.
+    `voters`: those of the nodes that have no storage: they count for the quorum, and never lock, mount or write. `profile`: which of
+    STACKS it is made of.
     """
 
     layers: tuple[Placed, ...] = ()
@@ -140,6 +171,7 @@ class Stack:
     fencing: str = "none"
     accept_no_fencing: bool = False
     voters: tuple[str, ...] = ()
+    profile: str = "modern"
     _by_name: dict[str, Placed] = field(init=False, eq=False, repr=False)
 
     def __attrs_post_init__(self) -> None:

@@ -33,7 +33,7 @@ def make_transport(config: Config) -> Transport:
     ssh = config.ssh
     proxy = ssh.proxy_command
     targets = [
-        Target(name, node.address, node.port, ssh.user, _proxy(config, proxy) if proxy else None, ssh.legacy)
+        Target(name, node.address, node.port, ssh.user, _proxy(config, proxy) if proxy else None, ssh.legacy or node.legacy)
         for name, node in config.node.items()
     ]
     identity = Identity(config.file(ssh.known_hosts), config.file(ssh.key) if ssh.key else None, ssh.agent)

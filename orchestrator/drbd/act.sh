@@ -113,8 +113,8 @@ once() { # OP STEP RESOURCE FUNCTION ARGS...: a destructive step, alone on this 
 # -- what must still be true, asked in the same shell right before the step ---------------------------------------------
 gi_of() { # NAME MINOR DISK: into $gi, without the flags
 	if [ $generation = 9 ]; then gi=$($adm get-gi "$1" 2>/dev/null) # asked only where a resource file is in place
-	elif [ -r /proc/drbd ] && gi=$($setup get-gi "$2" 2>/dev/null); then :
-	else gi=$(drbdmeta - v08 "$3" internal get-gi 2>/dev/null); fi
+	elif [ -r /proc/drbd ] && gi=$(gi_of_kernel "$1" "$2" 2>/dev/null); then :
+	else gi=$(gi_of_disk "$2" "$3" 2>/dev/null); fi
 	IFS=: read -r current bitmap newer older _ <<-END
 	$gi
 	END
@@ -168,7 +168,9 @@ quiet_boot() { # UNIT-OR-LINK...: nothing but orchestrate may connect DRBD
 	units=''
 	for unit; do
 		case $unit in
-		/etc/rc*) if command -v update-rc.d >/dev/null; then update-rc.d drbd disable; else chkconfig drbd off; fi || return ;;
+		/etc/rc*)
+			service=${unit##*/S[0-9][0-9]}
+			if command -v update-rc.d >/dev/null; then update-rc.d "$service" disable; else chkconfig "$service" off; fi || return ;;
 		*) units="$units ${unit##*/}" ;;
 		esac
 	done
@@ -181,7 +183,11 @@ open_port() { # COMMAND...: each argument is one whole command that was shown in
 
 create_metadata() { # NAME MINOR DISK
 	blank "$3" "$2" "$1" || return
-	$adm create-md --force "$1"
+	adm_with --force create-md "$1"
+}
+
+adm_with() { # OPTION COMMAND NAME: 8.3's drbdadm hands on what stands before the command, behind "--"
+	if [ $old = yes ]; then $adm -- "$1" "$2" "$3"; else $adm "$2" "$1" "$3"; fi
 }
 
 attach() { # NAME MINOR CONFIGURED LINKED: disk up, not connected; `up` and `adjust` would connect
@@ -196,6 +202,9 @@ attach() { # NAME MINOR CONFIGURED LINKED: disk up, not connected; `up` and `adj
 		case $seen in *"exists resource"*) ;; *) $adm new-resource "$1" || return ;; esac
 		peer_known "$1" || return
 		case $seen in *"exists device"*) ;; *) $adm new-minor "$1" || return ;; esac
+	elif [ $old = yes ]; then # 8.3 makes the minor with its disk, and takes the rate of copying from a command of its own
+		$adm attach "$1" && $adm syncer "$1"
+		return
 	elif [ "$3" = no ]; then
 		$setup new-resource "$1" || : # it may be there without its minor, and /proc/drbd lists minors
 		$setup new-minor "$1" "$2" 0 || return
@@ -230,7 +239,7 @@ distrust() { # NAME MINOR DISK IDENTIFIERS: what is on this disk counts as old, 
 	resolve "$3"
 	for holder in "$sys"/holders/*; do [ ! -e "$holder" ] || { printf 'still in use by %s\n' "${holder##*/}"; return 76; }; done
 	link_now "$1" "$2"
-	case $seen in ""|*ds:Diskless*) ;; *) printf 'not what was looked at: %s\n' "$seen"; return 76 ;; esac
+	case $seen in ""|cs:Unconfigured*|*ds:Diskless*) ;; *) printf 'not what was looked at: %s\n' "$seen"; return 76 ;; esac
 	$adm invalidate "$1" || return
 	rm -f "/var/lib/orchestrate/touched/$1" && sync /var/lib/orchestrate/touched
 }
@@ -286,12 +295,14 @@ power_cycle() { # NAME: another node, which hangs: off by its fence agent, seen 
 }
 
 force_primary() { # NAME MINOR DISK IDENTIFIERS STAYS: "no" where no Primary is wanted: the copying needs none
-	still "$@" && never_good "$1" "$2" "$3" && $adm primary --force "$1" || return
+	still "$@" && never_good "$1" "$2" "$3" || return
+	if [ $old = yes ]; then adm_with --overwrite-data-of-peer primary "$1"; else $adm primary --force "$1"; fi || return
 	[ "$5" = yes ] || $adm secondary "$1"
 }
 
 clear_bitmap() { # NAME MINOR DISK IDENTIFIERS
-	still "$@" && never_good "$1" "$2" "$3" && $adm new-current-uuid --clear-bitmap "$1/0"
+	still "$@" && never_good "$1" "$2" "$3" || return
+	if [ $old = yes ]; then adm_with --clear-bitmap new-current-uuid "$1"; else $adm new-current-uuid --clear-bitmap "$1/0"; fi
 }
 
 # -- a split brain's end ------------------------------------------------------------------------------------------------
@@ -338,7 +349,7 @@ discard() { # NAME MINOR DISK IDENTIFIERS CLEAN: this side's changes go. CLEAN "
 	case $seen in *cs:WF*|*cs:Un*|*connection:Connecting*|*connection:Un*) $adm disconnect "$1" || return ;; esac # it tried without the flag
 	if [ $generation = 9 ]; then link_now "$1" "$2"; peer_known "$1" || return; fi
 	printf 'orchestrate: drbd %s: connecting\n' "$1" >/dev/kmsg
-	$adm connect --discard-my-data "$1"
+	adm_with --discard-my-data connect "$1"
 }
 
 marked() { # NAME MINOR: 76 if a block of this side is marked as changed

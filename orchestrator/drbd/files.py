@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from jinja2 import Template
 
 QUOTED = frozenset({"shared-secret"})
+FLAGS_83 = frozenset({"allow-two-primaries"})
+ELSEWHERE_83 = frozenset({"protocol", "verify-alg"})
+"""Of 8.3's syntax: what is a switch, and what stands outside of `net`."""
 
 
 @cache
@@ -32,7 +35,11 @@ def resource_file(config: Config, name: str, generation: Generation) -> str:
         {"name": node, "disk": config.disk_of(name, node), "address": replication_address(config, node)} for node in config.storage
     ]
     net = [(key, f'"{value}"' if key in QUOTED else value) for key, value in net_settings(section)]
-    return _template("resource.res.j2").render(
+    old = generation is Generation.V83
+    if old:
+        net = [(key, value) for key, value in net if key not in FLAGS_83 | ELSEWHERE_83]
+    return _template("resource-8.3.res.j2" if old else "resource.res.j2").render(
+        two=section.primaries == 2, protocol=section.protocol, verify_alg=section.verify_alg,
         name=name, net=net, resync=section.resync, nodes=nodes, minor=section.minor, port=section.port,
         generation=generation.value, ping_timeout=section.ping_timeout, fencing=config.wanted(name).fencing != "dont-care",
     )

@@ -79,8 +79,8 @@ def _fstab(text: str) -> tuple[FstabLine, ...]:
     return tuple(FstabLine(what, where, kind, tuple(options.split(","))) for what, where, kind, options in found)
 
 
-HIDDEN = re.compile(r"rejected by filter|Failed to find|^no LVM$", re.MULTILINE)
-"""What LVM 2.03 says of a disk that a filter hides, or that has no label."""
+HIDDEN = re.compile(r"rejected by filter|Failed to find|Failed to read physical volume|^no LVM$", re.MULTILINE)
+"""What LVM says of a disk that a filter hides, or that has no label: 2.03, and 2.02 of RHEL 6."""
 
 
 def _backing(resource: str, text: str) -> BackingSeen | tuple[str, str] | None:

@@ -85,7 +85,11 @@ def _version(text: str) -> str:
 
 
 def _generation(version: str) -> Generation:
-    return {"8": Generation.V84, "9": Generation.V9}.get(version.split(".", maxsplit=1)[0], Generation.UNKNOWN)
+    """8.0 to 8.2 are not understood: they spell roles otherwise, and the far side's own re-checks would not see them."""
+    numbers = version.split(".")
+    if numbers[0] == "9":
+        return Generation.V9
+    return {"8.3": Generation.V83, "8.4": Generation.V84}.get(".".join(numbers[:2]), Generation.UNKNOWN)
 
 
 def _claims(text: str) -> tuple[ClaimFact, ...]:
@@ -290,18 +294,26 @@ def _contents(text: str) -> dict[str, Any]:
     return {"contents": Contents.DATA, "signature": f"it does not read as zeros ({where})"}
 
 
+SWITCHES = ("allow-two-primaries", "always-asbp")
+SWITCHED_OFF = dict.fromkeys(SWITCHES, "no")
+
+
 @lru_cache(64)
 def read_show(text: str) -> Settings:
     """The agreed settings of a live connection, from `drbdsetup show --show-defaults`; empty where there is none."""
     found = {}
     for name, value in re.findall(r"^[ \t]*([a-z0-9-]+)[ \t]+([^;\n]+);", text, re.MULTILINE):
         if name in AGREED and name not in found:
-            found[name] = value.strip().strip('"')
+            found[name] = value.strip().removesuffix(" _is_default").strip('"')
+    if re.search(r"^_this_host \{", text, re.MULTILINE) and "_remote_host {" in text:  # 8.3: what is a switch is there, or not
+        found |= {name: "yes" for name in SWITCHES if re.search(rf"^\t{name} *;", text, re.MULTILINE)}
+        return tuple(sorted((SWITCHED_OFF | found).items())) if "protocol" in found else ()
     return tuple(sorted(found.items())) if "protocol" in found else ()
 
 
 @lru_cache(64)
 def read_filed(text: str) -> Settings:
     """The agreed settings a resource file has for the connection. What it includes, or takes from `common`, is not seen."""
-    said = {name.removeprefix("net/"): value.strip('"') for name, value in _statements(text).items() if name.startswith("net/")}
+    said = {name.rpartition("/")[2]: value.strip('"') for name, value in _statements(text).items()
+            if name.startswith(("net/", "syncer/")) or name == "protocol"}  # 8.3 has some of them elsewhere
     return tuple(sorted((name, value) for name, value in said.items() if name in AGREED))

@@ -88,11 +88,11 @@ look_disk() { # DISK MINOR ZEROS ATTACHED NAME
 		[ -s "/var/lib/orchestrate/touched/$5" ] && printf 'mounted behind\n'
 	fi
 	[ "$4" = yes ] && return
-	printf 'gi ' # "-": a minor would load the module, and so does drbdadm, which also exits 1 for a resource that no file defines
-	if [ $generation = 9 ]; then drbdmeta - v09 "$disk" internal get-gi --node-id "${peer_id:-0}" 2>&1; else drbdmeta - v08 "$disk" internal get-gi 2>&1; fi
-	case $? in
-	0) case $3 in -) ;; *) look_contents "$disk" 0 "$sys" head ;; esac; return ;; # just created metadata may lie over data
-	1) printf '\nmetadata missing\n' ;; # drbdmeta: "No valid meta data found"; 20: it could not be read
+	printf 'gi '
+	gi_of_disk "$2" "$disk" 2>&1
+	case $?$old in
+	0*) case $3 in -) ;; *) look_contents "$disk" 0 "$sys" head ;; esac; return ;; # just created metadata may lie over data
+	1no | 255yes) printf '\nmetadata missing\n' ;; # drbdmeta: "No valid meta data found", of 8.3 without a word; 20: it could not be read
 	esac
 	[ "$3" = - ] || look_contents "$disk" "$3" "$sys"
 }
@@ -100,6 +100,18 @@ look_disk() { # DISK MINOR ZEROS ATTACHED NAME
 ours() { # HOLDER RESOURCE: a read-only device through which we save the blocks (recovery/save.sh): nothing can be written through it
 	[ -r "/sys/class/block/$1/dm/name" ] && read -r volume <"/sys/class/block/$1/dm/name" && [ "$volume" = "orchestrate-save-$2" ] || return
 	[ -r "/sys/class/block/$1/ro" ] && read -r ro <"/sys/class/block/$1/ro" && [ "$ro" = 1 ]
+}
+
+gi_of_disk() { # MINOR DISK: "-": a minor would load the module, and so does drbdadm, which also exits 1 for a resource that no file defines
+	case $generation$old in
+	9*) drbdmeta - v09 "$2" internal get-gi --node-id "${peer_id:-0}" ;;
+	*yes) drbdmeta "$1" v08 "$2" internal get-gi ;; # 8.3 knows no "-", and loads nothing
+	*) drbdmeta - v08 "$2" internal get-gi ;;
+	esac
+}
+
+gi_of_kernel() { # NAME MINOR
+	case $generation$old in 9*) $adm get-gi "$1" ;; *yes) $setup "$2" get-gi ;; *) $setup get-gi "$2" ;; esac
 }
 
 look_users() { # MINOR: what stands on the DRBD device, and its mounts: it cannot become Secondary meanwhile
@@ -159,10 +171,11 @@ look_resource() { # NAME MINOR DISK PORT ZEROS
 	if [ -r "/etc/drbd.d/$1.res" ]; then say file "$1"; copy "/etc/drbd.d/$1.res"; fi
 	known=no attached=no linked=no gi=''
 	if [ -r /proc/drbd ]; then if [ $generation = 8 ]; then resource_84 "$2" "$1"; else resource_9 "$1"; fi; fi
-	if [ $known = yes ]; then say show "$1"; $setup show --show-defaults "$1" 2>&1; fi
+	if [ $known$old = yesyes ]; then say show "$1"; $setup "$2" show 2>&1
+	elif [ $known = yes ]; then say show "$1"; $setup show --show-defaults "$1" 2>&1; fi
 	say disk "$1"
 	if [ $attached = yes ]; then
-		if [ $generation = 9 ]; then gi=$($adm get-gi "$1" 2>&1); else gi=$($setup get-gi "$2" 2>&1); fi
+		gi=$(gi_of_kernel "$1" "$2" 2>&1)
 		printf 'gi %s\n' "$gi"
 	fi
 	look_disk "$3" "$2" "$5" $attached "$1"
@@ -182,6 +195,7 @@ zeros_below_metadata() { # DISK MINOR: does all that DRBD would replicate read a
 resource_84() { # MINOR NAME: known, attached, linked as /proc/drbd has them; the section was printed already
 	while read -r minor state _ disks _; do
 		[ "$minor" = "$1:" ] || continue
+		[ $state$old != cs:Unconfiguredyes ] || continue # up to 8.3 a minor that was configured once is listed for ever
 		known=yes
 		case $disks in ""|ds:Diskless/*|ds:Failed/*) ;; *) attached=yes ;; esac
 		case $state in cs:Unconfigured) ;; cs:StandAlone|cs:WF[CR]*|cs:Unconnected|cs:[TBNPD]*) ;; *) linked=yes ;; esac
@@ -202,10 +216,15 @@ resource_9() { # NAME
 }
 
 which_generation() { # and the tools that speak it: for an 8.4 kernel, drbd-utils 9 only passes on to these
-	generation=8 setup=drbdsetup adm=drbdadm
+	generation=8 old=no setup=drbdsetup adm=drbdadm
 	if [ -r /proc/drbd ]; then read -r _ version _ </proc/drbd; else version=$(modinfo -F version drbd 2>&1) || version=none; fi
-	case $version in 9*) generation=9 ;; esac
+	case $version in 9*) generation=9 ;; 8.[0-3].*) old=yes; old_userland ;; esac # old: 8.3, whose tools take other words
 	if [ $generation = 8 ] && [ -x /lib/drbd/drbdsetup-84 ]; then setup=/lib/drbd/drbdsetup-84 adm=/lib/drbd/drbdadm-84; fi
+}
+
+old_userland() { # coreutils before 8.24: `sync FILE` writes out everything there is, and hangs on frozen IO; before 8.5: no `timeout -k`
+	sync() { for path; do [ -d "$path" ] || dd if=/dev/null of="$path" conv=notrunc,fsync 2>/dev/null || return; done; }
+	timeout -k 1 1 true 2>/dev/null || timeout() { shift 2; /usr/bin/timeout "$@"; }
 }
 
 glance() { # NAME...: just the counters, for a resync that is being watched

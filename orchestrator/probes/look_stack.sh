@@ -16,6 +16,17 @@ look_stack() { # SERVICES...: what runs, and what the cluster says of itself
 	esac
 	if running ctdb; then say ctdb; timeout -k 1 2 ctdb nodestatus 2>&1; printf 'code %s\n' $?; fi # `status` was seen to take 9 s
 	if running smbd; then say sessions; sessions 445; fi
+	say_off
+	say_fencing
+	say_locks
+	case $stopped$withdrawn${members:-gone} in
+	*yes*gone|noyes*) say hung; dmesg | grep -E 'dlm user daemon left|about to withdraw' ;; # since when; the rest dlm_tool knows
+	esac
+	say authkey
+	if [ -r /etc/corosync/authkey ]; then base64 -w 0 /etc/corosync/authkey; printf '\n'; fi
+}
+
+say_off() { # $members has "node ID M " for each that is one
 	say off
 	for file in /run/orchestrate/off.*; do # written when a node was fenced or acknowledged; not true any more once it is a member
 		[ -r "$file" ] || continue
@@ -27,6 +38,9 @@ look_stack() { # SERVICES...: what runs, and what the cluster says of itself
 			esac
 		done </etc/orchestrate/fence/nodes
 	done
+}
+
+say_fencing() {
 	say fencing
 	for file in /run/orchestrate/asked.*; do # a node that has to be off before this one goes on, since when, and why it is not
 		[ -r "$file" ] && read -r since _ <"$file" || continue
@@ -34,6 +48,9 @@ look_stack() { # SERVICES...: what runs, and what the cluster says of itself
 		[ -r "/run/orchestrate/failed.$name" ] && read -r line <"/run/orchestrate/failed.$name"
 		printf '%s %s %s\n' "$name" "$since" "$line"
 	done
+}
+
+say_locks() {
 	say kernel-locks
 	spaces
 	case ${members:-gone} in
@@ -53,11 +70,6 @@ fence "*) ;; # nobody starts them again before somebody is off
 		read -r line <"$table/lock_module/block" && [ "$line" != 0 ] && printf 'blocked %s\n' "${table##*/}"
 	done
 	if [ $stopped = yes ]; then say lockspaces; timeout -k 1 2 dlm_tool ls 2>&1; fi # its words say what it waits for
-	case $stopped$withdrawn${members:-gone} in
-	*yes*gone|noyes*) say hung; dmesg | grep -E 'dlm user daemon left|about to withdraw' ;; # since when; the rest dlm_tool knows
-	esac
-	say authkey
-	if [ -r /etc/corosync/authkey ]; then base64 -w 0 /etc/corosync/authkey; printf '\n'; fi
 }
 
 spaces() { # into $spaces, a line for each lockspace of the kernel; $stopped: is one of them stopped
@@ -127,9 +139,12 @@ look_volume() { # NAME VG LV MOUNT MINOR DISK SIZE: 0: nobody asks how large it 
 	fi
 	label $device
 	[ "$held" = lvm ] || return
-	timeout -k 1 5 pvs --nolocking --noheadings --separator '|' -o pv_name,vg_name,vg_lock_type 2>&1 | while read -r line; do printf 'pv %s\n' "$line"; done
-	timeout -k 1 5 lvs --nolocking --noheadings --separator '|' -o vg_name,lv_name 2>&1 | while read -r line; do printf 'lv %s\n' "$line"; done
+	pv_rows | while read -r line; do printf 'pv %s\n' "$line"; done
+	lv_rows | while read -r line; do printf 'lv %s\n' "$line"; done
 }
+
+pv_rows() { timeout -k 1 5 pvs --nolocking --noheadings --separator '|' -o pv_name,vg_name,vg_lock_type 2>&1; } # locks: none may be there
+lv_rows() { timeout -k 1 5 lvs --nolocking --noheadings --separator '|' -o vg_name,lv_name 2>&1; }
 
 filled() { # MOUNT: its blocks and their size. statfs(2) takes a lock where another node has just grown it: nobody waits for that
 	counted=/run/orchestrate.$$.blocks

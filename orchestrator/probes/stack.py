@@ -9,10 +9,10 @@ from __future__ import annotations
 import difflib
 import hashlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib import resources
 
-from attrs import field, frozen
+from attrs import Factory, field, frozen
 
 from orchestrator.probes.sections import Sections
 from orchestrator.probes.volumes import ExpectedVolume, Fact, spaces, stopped_spaces, volume_layer
@@ -21,6 +21,10 @@ from states.vocabulary import Layer
 
 SCRIPT = resources.files(__package__).joinpath("look_stack.sh").read_text()
 UP, DOWN, FAILED, HUNG, STARTING, UNKNOWN = Layer.UP, Layer.DOWN, Layer.FAILED, Layer.HUNG, Layer.STARTING, Layer.UNKNOWN
+
+
+Readers = Mapping[str, "Callable[[Sections, ExpectedStack], Fact]"]
+"""For each layer of the cluster's own: what a look says of it."""
 
 
 @frozen
@@ -43,6 +47,9 @@ class ExpectedStack:
     files: tuple[ExpectedFile, ...]
     volumes: tuple[ExpectedVolume, ...]
     cluster: str
+    readers: Readers = Factory(lambda: READERS)
+    addresses: tuple[tuple[str, str], ...] = ()  # rhcs: what each node's name has to lead to
+    filter: str = ""                             # rhcs: LVM's, as it is to be
 
 
 SERVICES = {"corosync": "corosync", "dlm": "dlm", "lvmlockd": "lvmlockd", "ctdb": "ctdb", "samba": "smbd", "nfs": "nfs-server"}
@@ -58,7 +65,7 @@ def read_stack(sections: Sections, expected: ExpectedStack) -> tuple[LayerFact, 
             one = next(one for one in expected.volumes if one.name == volume)
             state, detail = volume_layer(kind, sections, one)
         else:
-            state, detail = READERS[kind](sections, expected)
+            state, detail = expected.readers[kind](sections, expected)
         found.append(LayerFact(name, state, detail, hung_since(sections) if state is HUNG else None))
     return tuple(found)
 
@@ -206,7 +213,7 @@ def _ctdb(sections: Sections) -> Fact:
     return STARTING, (text.strip().splitlines() or ["it says nothing"])[0]
 
 
-READERS: dict[str, Callable[[Sections, ExpectedStack], Fact]] = {
+READERS: Readers = {
     "packages": _packages,
     "files": _files,
     "authkey": _authkey,

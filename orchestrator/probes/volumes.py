@@ -125,7 +125,7 @@ def _vg(seen: _Volume, one: ExpectedVolume) -> Fact:
         return UNKNOWN, "LVM does not show its group: its locks are not there"
     if ours[0][1] != one.vg:
         return FAILED, f"/dev/drbd{one.minor} belongs to volume group {ours[0][1]}, not to {one.vg}"
-    if ours[0][2] != "dlm":
+    if ours[0][2] not in ("dlm", "clvm"):  # clvm: clustered, as LVM before 2.03 has it
         return FAILED, f"{one.vg} is not shared: its lock type is {ours[0][2] or 'none'}"
     return UP, f"{one.vg} on /dev/drbd{one.minor}"
 

@@ -7,9 +7,11 @@ from importlib import resources
 from typing import TYPE_CHECKING
 
 from orchestrator.config import Config
+from orchestrator.probes.rhcs import layers as rhcs_layers
 from orchestrator.probes.stack import SERVICES, ExpectedFile, ExpectedStack
 from orchestrator.probes.volumes import ExpectedVolume
 from orchestrator.stack.files import files_of, programs, recovery_lock
+from orchestrator.stack.rhcs import steps as rhcs
 from orchestrator.stack_config import in_bytes
 from states.goal import Do, Step
 from states.stacks import Stack
@@ -29,11 +31,13 @@ def expected_stack(config: Config, node: str) -> ExpectedStack | None:
     stack = config.stack()
     if stack is None:
         return None
+    volumes = tuple(_volume(config, name, node) for name in config.filesystem if _has(stack, name, node))
+    if stack.profile == "rhcs":
+        return rhcs.expected(config, node, stack, volumes)
     layers = tuple(placed.name for placed in stack.layers if node in placed.nodes)
     return ExpectedStack(
         layers, tuple(SERVICES[name] for name in layers if name in SERVICES), programs(config, node),
-        tuple(ExpectedFile(file.path, file.text, file.secret, file.ours) for file in files_of(config, node)),
-        tuple(_volume(config, name, node) for name in config.filesystem if _has(stack, name, node)), config.cluster.name,
+        tuple(ExpectedFile(file.path, file.text, file.secret, file.ours) for file in files_of(config, node)), volumes, config.cluster.name,
     )
 
 
@@ -53,6 +57,8 @@ def look_calls(expected: ExpectedStack | None) -> str:
     """The far-side words that teach a look to see what is above DRBD, and what must not start at boot; "" without a stack."""
     if expected is None:
         return ""
+    if expected.readers is rhcs_layers.READERS:
+        return rhcs.look_calls(expected)
     calls = [("look_stack", " ".join(expected.programs), " ".join(expected.services)),
              ("look_files", *(file.path for file in expected.files)),
              *(("look_volume", one.name, one.vg, one.lv, one.mount, str(one.minor), one.disk, str(one.size)) for one in expected.volumes)]
@@ -69,6 +75,9 @@ def _at_boot(expected: ExpectedStack) -> str:
 def words(step: Step, sender: Sender) -> list[str]:
     """The far-side function of one step and its arguments. Raises KeyError for a layer nobody taught us."""
     kind, _, name = step.layer.partition(" ")
+    other = rhcs.words(step, sender) if sender.config.cluster.profile == "rhcs" else None
+    if other is not None:
+        return other
     if name:
         return _of_volume(step.do, kind, name, sender.config)
     if step.do is Do.START_LAYER and kind == "files":

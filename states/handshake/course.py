@@ -80,7 +80,7 @@ def flag_winner(view: View) -> Winner:
 
 def compared(view: View) -> Course:
     """The first rule that applies, and its answer."""
-    table: tuple[Rule, ...] = RULES_84 if view.terms.generation is Generation.V84 else RULES_9
+    table: tuple[Rule, ...] = RULES_9 if view.terms.generation is Generation.V9 else RULES_84
     rule = next(rule for rule in table if rule.when(view))
     a = rule.answer
     if a in (Answer.SOURCE, Answer.SOURCE_FULL, Answer.SOURCE_IF_BOTH_FAILED):
@@ -270,7 +270,7 @@ STEPS_9: tuple[Step, ...] = (
 def run(view: View) -> Course:
     """What one side's kernel decides."""
     now = compared(view)
-    for step in STEPS_84 if view.terms.generation is Generation.V84 else STEPS_9:
+    for step in STEPS_9 if view.terms.generation is Generation.V9 else STEPS_84:
         if now.end:
             break
         now = step(view, now)

@@ -28,7 +28,7 @@ def predict(a: Side, b: Side, terms: Terms, other: Terms | None = None) -> Predi
     a, b = evolve(a, name=a.name or "the first"), evolve(b, name=b.name or "the second")
     other = other or terms.counterpart()
     if terms.generation is not other.generation:
-        return _unknown("how DRBD 8.4 and 9 compare with each other")
+        return _unknown(f"how DRBD {terms.generation.value} and {other.generation.value} compare with each other")
     if setting := incompatible(terms, other):
         return Prediction(Verdict.REFUSED, ("", ""), f"incompatible settings: {setting} differs", refusal=Refusal.SETTINGS)
     try:
@@ -48,7 +48,7 @@ def _unknown(what: str) -> Prediction:
 
 def _completed(side: Side, terms: Terms) -> list[Side]:
     """The side with what cannot be read from outside filled in, both ways."""
-    if terms.generation is Generation.V84 or side.reconnecting is not None:
+    if terms.generation is not Generation.V9 or side.reconnecting is not None:
         return [side]
     if side.crashed and side.identifiers.bitmap == 0:  # a connection since the crash would have ended the mark, or left a resync open
         return [evolve(side, reconnecting=False)]
@@ -138,5 +138,5 @@ def _with_remains(why: str, now: Course, sides: tuple[Side, Side], terms: Terms)
     new = all(side.identifiers.just_created for side in sides)
     if now.winner is not Winner.NOBODY or not marked or new:
         return why
-    kept = "stay marked" if terms.generation is Generation.V84 else "lose their marks"
+    kept = "lose their marks" if terms.generation is Generation.V9 else "stay marked"
     return f"{why}; blocks marked out of sync are not copied and {kept}"

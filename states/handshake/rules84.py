@@ -1,7 +1,7 @@
-"""How DRBD 8.4 compares two sets of generation identifiers: its rules 10 to 100, in its order.
+"""How DRBD 8.3 and 8.4 compare two sets of generation identifiers: its rules 10 to 100, in its order.
 
 The first row that applies answers; the name is the number the kernel logs as `by rule N`. Source of the facts: 8.4.12
-`drbd_receiver.c` (uuid comparison), confirmed live on 8.4.11, row by row (`fixtures/handshake/cases-8.4.toml`).
+`drbd_receiver.c` (uuid comparison), confirmed live on 8.4.11, row by row (`fixtures/handshake/cases-8.4.toml`); 8.3: read in 8.3.16.
 
 Rows 34, 35, 51 and 71 also repair identifiers in passing (a finished or a never started resync of which one side was
 not told); the direction they answer already takes that into account, and nothing later looks at them again.
@@ -9,7 +9,8 @@ not told); the direction they answer already takes that into account, and nothin
 
 from __future__ import annotations
 
-from states.handshake.view import Answer, Rule, View, role
+from states.handshake.terms import Generation
+from states.handshake.view import Answer, MissingFact, Rule, View, role
 from states.vocabulary import Role
 
 RESYNC_STEP = 0x0001000000000000
@@ -45,16 +46,18 @@ def _crashed(v: View) -> bool:
 
 
 def _primary_now(v: View) -> bool:
-    return _crashed(v) and v.primaries > 0
+    """Not 8.3: it looks only at who crashed, whoever is Primary now."""
+    return _crashed(v) and v.primaries > 0 and v.terms.generation is not Generation.V83
 
 
 def _start_undone(v: View) -> bool:
     """The peer began a resync as source and I never heard of it: my current identifier is the newest of its history."""
     if v.mine.current != v.theirs.newer:
         return False
-    if v.terms.wire < 96:
-        return v.mine.newer == v.theirs.older
-    return (v.theirs.newer + RESYNC_STEP) % 2**64 == v.theirs.bitmap
+    by_history, by_step = v.mine.newer == v.theirs.older, (v.theirs.newer + RESYNC_STEP) % 2**64 == v.theirs.bitmap
+    if v.terms.generation is Generation.V83 and by_history is not by_step:
+        raise MissingFact("which protocol these two of 8.3 speak, on which it depends whether a resync was begun")
+    return by_history if v.terms.wire < 96 else by_step
 
 
 def _start_undone_by_me(v: View) -> bool:

@@ -15,10 +15,15 @@ from states.vocabulary import AfterSplit, DiskState, Role, Word
 
 
 class Generation(Enum):
-    """The two kinds of DRBD whose comparisons differ. 8.3 compares as 8.4 does, as far as these rules go."""
+    """The kinds of DRBD whose comparisons differ. 8.3 has 8.4's rules but for 41, which came with 8.4 (8.3.16 drbd_receiver.c)."""
 
+    V83 = "8.3"
     V84 = "8.4"
     V9 = "9"
+
+
+WIRES = {Generation.V83: 96, Generation.V84: 101, Generation.V9: 124}
+"""The protocol version two of a kind agree on. 8.3's grew from 86 to 97 with its releases: where that decides, nothing is predicted."""
 
 
 class RrConflict(Word):
@@ -136,7 +141,7 @@ class Terms:
 
     def __attrs_post_init__(self) -> None:
         if not self.wire:
-            object.__setattr__(self, "wire", 101 if self.generation is Generation.V84 else 124)
+            object.__setattr__(self, "wire", WIRES[self.generation])
 
     def counterpart(self) -> Terms:
         """What the other side has to be set to for DRBD to connect: the same, but for local and remote."""

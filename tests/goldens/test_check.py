@@ -18,7 +18,7 @@ every_situation = pytest.mark.parametrize("situation", ALL, ids=[each.name for e
 MADE = {"active-was-made", "mounted-was-made"}
 EXPECTED_WRONG: dict[str, set[str]] = {
     # what one node makes is expected to be seen there only, though the other has it active and mounted then
-    "stack-blank": MADE, "stack-blank-two-volumes-ctdb": MADE, "stack-first-node-serves-while-copied": MADE,
+    "rhcs-blank": MADE, "stack-blank": MADE, "stack-blank-two-volumes-ctdb": MADE, "stack-first-node-serves-while-copied": MADE,
     "stack-lv-missing": MADE,
     # who goes down is expected to be remembered by the one that stays
     "stack-down-one-node": {"peer-role-needs-a-link", "good-peer-needs-a-link"},

@@ -59,6 +59,7 @@ address = "10.99.0.13"
 replication_address = "10.98.0.13"
 storage = false
 """
+OLD_STACK = FENCED.replace('name = "NASCluster"', 'name = "NASCluster"\nprofile = "rhcs"')
 CTDB = FENCED + '\n[samba]\nclustering = "ctdb"\n'
 
 
@@ -93,7 +94,8 @@ def with_layer(seen: ClusterFacts, name: str, state: Layer, detail: str = "as an
 
 def blank(config: Config) -> ClusterFacts:
     """Both nodes Primary and UpToDate, programs installed, nothing else."""
-    return with_layer(facts_of(config, Layer.DOWN), "packages", Layer.UP)
+    seen = with_layer(facts_of(config, Layer.DOWN), "packages", Layer.UP)
+    return with_layer(seen, "hosts", Layer.UP) if config.cluster.profile == "rhcs" else seen
 
 
 def with_side(seen: ClusterFacts, node: str, **values: Any) -> ClusterFacts:

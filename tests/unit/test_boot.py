@@ -8,14 +8,15 @@ import pytest
 from attrs import evolve
 
 from orchestrator.probes.boot import read_boot
-from states.boot import BootFacts, FstabLine, Unit
+from states.boot import BootFacts, FstabLine, Link, Unit
 from states.boot_order import mount_unit, order_findings
 from states.finding import Finding, Weight
 from states.goal import Goal
+from states.sysv_order import crossed, places
 from tests.unit.captures import captured
 from tests.unit.stack_cluster import CTDB, ONE, goal_of, loaded
 
-DANGER, PROBLEM = Weight.DANGER, Weight.PROBLEM
+DANGER, PROBLEM, NOTE = Weight.DANGER, Weight.PROBLEM, Weight.NOTE
 
 
 @pytest.fixture
@@ -150,12 +151,65 @@ def test_numbers_of_system_v_are_wrong_both_ways(goal: Goal) -> None:
         ("lvm2-monitor starts before DRBD", PROBLEM),
         *((f"DRBD is stopped while {name} still stands on it", PROBLEM) for name in ("cman", "clvmd", "gfs2", "smb")),
         ("a boot script starts DRBD or LVM by itself", DANGER),
+        ("numbers of the run levels, found and right", NOTE),
     }
+    table = found["numbers of the run levels, found and right", NOTE].evidence
+    assert table == "drbd S70 K08 (right: S20 K80); cman S21 K79; clvmd S24 K76; gfs2 S26 K74; smb S91 K35"
     assert found["clvmd starts before DRBD", DANGER].evidence == "rc3.d/S24clvmd before rc3.d/S70drbd, rc5.d/S24clvmd before rc5.d/S70drbd"
     late = found["DRBD is stopped while gfs2 still stands on it", PROBLEM]
     assert late.evidence.startswith("rc0.d/K08drbd before rc0.d/K74gfs2")
     assert found["a boot script starts DRBD or LVM by itself", DANGER].evidence == "/etc/rc.local:vgchange -ay"
     assert found["clvmd starts before DRBD", DANGER].remedy == "update-rc.d clvmd disable"
+
+
+def links(*names: str) -> tuple[Link, ...]:
+    return tuple(Link(level, name[0] == "S", int(name[1:3]), name[3:]) for level, _, name in (one.partition("/") for one in names))
+
+
+STOCK = links("3/S21cman", "3/S24clvmd", "3/S26gfs2", "3/S70drbd", "3/S91smb", "3/S99rgmanager", "0/K01rgmanager", "0/K08drbd", "0/K35smb",
+              "0/K74gfs2", "0/K76clvmd", "0/K79cman")
+RIGHT = tuple(evolve(one, number=20 if one.starts else 80) if one.service == "drbd" else one for one in STOCK)
+
+
+def test_the_right_numbers_are_in_the_right_order(goal: Goal) -> None:
+    """No service starts before what it stands on, or outlives it; that a boot starts them at all is still said."""
+    boot = BootFacts(ONE, read=True, init="sysv", chkconfig=True, links=RIGHT)
+    assert [*crossed(boot)] == []
+    assert all(place.right for place in places(boot))
+    assert not [one.what for one in said(goal, boot) if "before DRBD" in one.what or "stopped while" in one.what or "numbers" in one.what]
+    assert [place.service for place in places(boot)] == ["drbd", "cman", "clvmd", "gfs2", "smb", "rgmanager"]
+
+
+@pytest.mark.parametrize(("service", "number", "upper", "lower"), [
+    ("clvmd", 20, "clvmd", "cman"), ("gfs2", 22, "gfs2", "clvmd"), ("smb", 25, "smb", "gfs2"), ("rgmanager", 23, "rgmanager", "clvmd"),
+])  # fmt: skip
+def test_what_starts_before_what_it_stands_on(service: str, number: int, upper: str, lower: str) -> None:
+    moved = tuple(evolve(one, number=number) if (one.service, one.starts) == (service, True) else one for one in RIGHT)
+    found = {(one, other): words for one, other, words in crossed(BootFacts(ONE, read=True, init="sysv", links=moved))}
+    assert (upper, lower) in found
+    assert found[upper, lower].startswith(f"rc3.d/S{number:02}{service} before rc3.d/S")
+
+
+def test_what_is_stopped_under_what_stands_on_it() -> None:
+    moved = tuple(evolve(one, number=10) if (one.service, one.starts) == ("cman", False) else one for one in RIGHT)
+    found = {(one, other): words for one, other, words in crossed(BootFacts(ONE, read=True, init="sysv", links=moved))}
+    assert found["smb", "cman"] == "rc0.d/K10cman before rc0.d/K35smb"
+    assert ("rgmanager", "cman") not in found
+
+
+def test_the_stock_numbers_cross_only_at_drbd(goal: Goal) -> None:
+    boot = BootFacts(ONE, read=True, init="sysv", chkconfig=True, links=STOCK)
+    assert [*crossed(boot)] == []
+    assert [place.service for place in places(boot) if not place.right] == ["drbd"]
+    assert "rgmanager" in {one.what.split()[0] for one in said(goal, evolve(boot, links=links("3/S24rgmanager", "3/S70drbd")))}
+
+
+def test_red_hat_stops_only_what_a_script_has_started(goal: Goal) -> None:
+    """/etc/rc.d/rc skips a K link whose service has no lock file; Debian's runs them all."""
+    off = tuple(link for link in STOCK if not link.starts)
+    for chkconfig, said_so in ((True, False), (False, True)):
+        found = said(goal, BootFacts(ONE, read=True, init="sysv", chkconfig=chkconfig, links=off))
+        assert any("DRBD is stopped while" in one.what for one in found) is said_so
 
 
 def test_a_service_in_a_run_level_without_drbd(goal: Goal) -> None:

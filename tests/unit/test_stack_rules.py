@@ -18,6 +18,7 @@ from states.vocabulary import DiskState, Layer, Role
 from tests.unit.stack_cluster import (
     CTDB,
     FENCED,
+    OLD_STACK,
     ONE,
     OTHER,
     PLAIN,
@@ -70,6 +71,9 @@ REFUSES: tuple[tuple[str, str, Any, Step, str, str], ...] = (
     ("stop-from-top",       FENCED, lambda c: with_layer(low(c), "corosync", L.FAILED, "older", (ONE,)),                   step("corosync"),   "dlm is Up",                "has to be Down first"),
     ("layer-hung",          FENCED, lambda c: with_layer(with_layer(blank(c), "files", L.UP), "dlm", L.HUNG, "left lockspaces behind", (ONE,)), step("corosync"), "left lockspaces behind", "power"),
     ("same-key",            FENCED, lambda c: with_layer(with_layer(with_layer(low(c), "corosync", L.DOWN), "dlm", L.DOWN), "authkey", L.UP, "sha256 bb", (OTHER,)), step("corosync"), f"key on {OTHER}: sha256 bb", "gets a copy"),
+    ("start-together",      OLD_STACK, lambda c: with_layer(blank(c), "files", L.UP, "config_version 3;", (ONE,)),            step("cman"),       f"{OTHER} is not ready: files there is Down", "fence-ack"),
+    ("start-together",      OLD_STACK, lambda c: with_layer(with_layer(blank(c), "files", L.UP), "cman", L.HUNG, "disallowed", (OTHER,)), step("cman"), "cman there is Hung: disallowed", "mend that"),
+    ("start-together",      OLD_STACK, lambda c: with_layer(with_layer(blank(c), "files", L.UP, "config_version 3;"), "files", L.UP, "config_version 4;", (OTHER,)), step("cman"), f"cluster.conf on {OTHER} has config_version 4", "higher version"),
     ("fencing-configured",  PLAIN,  lambda c: with_layer(low(c), "dlm", L.DOWN),                                           step("dlm"),        "no fencing is configured", "accept_no_fencing"),
     ("no-mkfs-over-data",   FENCED, lambda c: with_layer(low(c), "vg opt", L.FAILED, "holds ext4", (OTHER,)),              step("vg opt"),     f"{OTHER} has: holds ext4", "name another"),
     ("no-mkfs-over-data",   FENCED, lambda c: with_layer(low(c), "vg opt", L.UP, "vg0", (OTHER,)),                         step("vg opt"),     f"{OTHER} has: vg0",        "name another"),
@@ -156,7 +160,7 @@ def test_a_step_of_the_stack_in_a_cluster_without_one_is_a_bug(config: Config) -
         judge_layer(facts_of(config), step("dlm"), goal_of(config, stack=None))
 
 
-@pytest.mark.parametrize("rule", ["no-lvm-under-drbd", "backing-touched", "fencing-configured", "no-mkfs-over-data", "same-key", "config-drift", "all-see-the-size"])
+@pytest.mark.parametrize("rule", ["no-lvm-under-drbd", "backing-touched", "fencing-configured", "no-mkfs-over-data", "same-key", "start-together", "config-drift", "all-see-the-size"])
 def test_without_the_rule_the_step_would_be_sent(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, rule: str) -> None:
     _, text, seen, what, *_ = next(row for row in REFUSES if row[0] == rule)
     config = loaded(tmp_path, text)

@@ -9,15 +9,17 @@ import pytest
 
 from orchestrator.drbd import steps as drbd
 from orchestrator.drbd.steps import Sender
+from orchestrator.probes.rhcs.layers import READERS as OLD_READERS
 from orchestrator.probes.stack import READERS, SERVICES
 from orchestrator.probes.volumes import VOLUME_READERS
 from orchestrator.stack import steps
+from orchestrator.stack.rhcs import steps as rhcs
 from states import layer
 from states.goal import Direction, Do, Step
-from states.stacks import DRBD, MODERN, NFS, PROFILES, SERVERS, LayerSpec, Stack, Volume, build, spec, without
+from states.stacks import DRBD, MODERN, NFS, PROFILES, RHCS, SERVERS, LayerSpec, Stack, Volume, build, spec, without
 from states.table import towards
 from states.vocabulary import By, Layer
-from tests.unit.stack_cluster import CTDB, ONE, OTHER, SIZED, facts_of, loaded
+from tests.unit.stack_cluster import CTDB, OLD_STACK, ONE, OTHER, SIZED, facts_of, loaded
 
 NODES = ("a", "b", "c")
 VOLUMES = (Volume("x", "r0", ("a", "b")), Volume("y", "r1", ("b", "c")))
@@ -25,6 +27,9 @@ COMPLETE = (*MODERN, *SERVERS["ctdb"], NFS)
 FUNCTIONS = set(re.findall(r"^(\w+)\(\)", steps.SCRIPT + drbd.SCRIPT, re.MULTILINE))
 EVERY = [*MODERN, *SERVERS["ctdb"], NFS]
 """Every layer above DRBD, whatever serves the shares."""
+OLD = [*RHCS, *SERVERS["plain"]]
+"""Those of Fedora 14 and RHEL 6."""
+OLD_FUNCTIONS = FUNCTIONS | set(re.findall(r"^(\w+)\(\)", rhcs.SCRIPT, re.MULTILINE))
 
 
 @pytest.mark.parametrize("profile", [*PROFILES.values(), *((*MODERN, *layers) for layers in SERVERS.values())])
@@ -34,7 +39,7 @@ def test_what_is_needed_is_there_and_comes_first(profile: tuple[LayerSpec, ...])
     for number, one in enumerate(profile):
         assert set(one.needs) <= set(names[:number]), one.name
         assert one.because
-        assert one.start or one.name == "packages"
+        assert one.start or one.name in ("packages", "hosts")
 
 
 def test_the_layers_of_a_volume_are_there_once_for_each_and_need_their_own() -> None:
@@ -103,7 +108,27 @@ def test_a_layer_is_found_by_its_name_and_by_the_name_it_has_for_a_volume() -> N
     assert spec("mount").name == "mount"
     assert spec("module") in DRBD
     with pytest.raises(KeyError):
-        spec("cman")
+        spec("heartbeat")
+
+
+@pytest.mark.parametrize("one", OLD, ids=lambda one: one.name)
+def test_every_layer_of_rhcs_has_a_reader(one: LayerSpec) -> None:
+    assert one.name in (VOLUME_READERS if one.volume else OLD_READERS)
+
+
+def test_no_reader_of_rhcs_is_for_nobody() -> None:
+    assert set(OLD_READERS) == {one.name for one in OLD if not one.volume}
+
+
+@pytest.mark.parametrize("one", OLD, ids=lambda one: one.name)
+def test_every_layer_of_rhcs_has_its_functions_on_the_node(one: LayerSpec, tmp_path: Path) -> None:
+    config = loaded(tmp_path, OLD_STACK)
+    sender = Sender(config, facts_of(config), "")
+    for do, wanted in ((Do.START_LAYER, bool(one.start)), (Do.STOP_LAYER, bool(one.stop))):
+        if wanted:
+            words = steps.words(Step(do, ONE, "", f"{one.name} opt" if one.volume else one.name), sender)
+            assert words[0] in OLD_FUNCTIONS
+            assert all(isinstance(word, str) for word in words)
 
 
 @pytest.mark.parametrize("one", EVERY, ids=lambda one: one.name)
@@ -134,11 +159,18 @@ def test_every_layer_that_can_be_started_or_stopped_has_its_function_on_the_node
 def test_no_state_leads_to_a_step_that_the_layer_does_not_have(one: LayerSpec, state: Layer) -> None:
     """What cannot be started is never started, from whatever state; packages are never Down."""
     row = towards(layer.TABLE, state, Layer.UP, Direction.UP, one)
-    if row is not None and row.by is By.US and (one.name, state) != ("packages", Layer.DOWN):
+    if row is not None and row.by is By.US and (one.name not in ("packages", "hosts") or state is not Layer.DOWN):
         assert one.start
 
 
-@pytest.mark.parametrize("one", EVERY, ids=lambda one: one.name)
+@pytest.mark.parametrize("one", [*EVERY, *OLD], ids=lambda one: one.name)
+def test_what_two_profiles_share_is_the_same_to_those_who_ask_by_name(one: LayerSpec) -> None:
+    """`spec` finds a layer by its name alone."""
+    known = spec(one.name)
+    assert (known.start, known.stop, known.once, known.joint, known.deadline) == (one.start, one.stop, one.once, one.joint, one.deadline)
+
+
+@pytest.mark.parametrize("one", [*EVERY, *OLD], ids=lambda one: one.name)
 def test_what_carries_data_says_so(one: LayerSpec) -> None:
     assert one.data == one.volume
     assert not (one.once and one.stop), "what is made for ever is not unmade"
@@ -155,6 +187,7 @@ def test_a_configuration_makes_the_stack_it_says(tmp_path: Path) -> None:
     assert names(CTDB.replace('"ctdb"', '"plain"')) == {*small, *(one.name for one in SERVERS["plain"])}
     assert names(CTDB.replace('"ctdb"', '"none"')) == small
     assert names(CTDB.replace('[share.public]\nfilesystem = "opt"', "")) == small
+    assert names(OLD_STACK) == {one.name for one in OLD}
     assert names(SIZED) == {one.name for one in (*MODERN, *SERVERS["plain"])}
     assert names(CTDB[:CTDB.index("[filesystem.opt]")]) == set()
 
