@@ -20,7 +20,7 @@ from states.invariants import RULES
 from states.resource import TABLE
 from states.stack import WAY_OUT as LAYER_WAY_OUT
 from states.stack_rules import LAYER_RULES
-from states.stacks import MODERN, NFS, SERVERS
+from states.stacks import MODERN, NFS, RHCS, SERVERS, LayerSpec
 from states.stuck import WAY_OUT
 
 ROOT = Path(__file__).parents[2]
@@ -136,20 +136,30 @@ def test_every_exit_code_is_described() -> None:
         assert codes <= set(re.findall(r"^\| (\d+) \|", text, re.MULTILINE))
 
 
-def layer_table() -> str:
+PAGES_OF_LAYERS = {"layers.md": (*MODERN, *SERVERS["ctdb"], NFS), "rhcs.md": (*RHCS, *SERVERS["plain"])}
+
+
+def layer_table(specs: tuple[LayerSpec, ...]) -> str:
     """Every layer above DRBD, from the data."""
     rows = ["\n| layer | needs | to start it | to stop it | |\n|---|---|---|---|---|\n"]
-    for one in (*MODERN, *SERVERS["ctdb"], NFS):
+    for one in specs:
         about = [("each file system", one.volume), ("made once", one.once), ("data", one.data), ("file", one.file),
-                 ("copied", one.copied), ("joint", one.joint), ("sized", one.grows), ("no Primary without it", one.holds_role)]
+                 ("copied", one.copied), ("joint", one.joint), ("sized", one.grows), ("all at once", one.together),
+                 ("no Primary without it", one.holds_role)]
         cells = [f"`{one.name}`", ", ".join(one.needs) or "-", one.start or "-", one.stop or "stays",
                  ", ".join(text for text, holds in about if holds)]
         rows.append(f"| {' | '.join(cells)} |\n")
     return "".join(rows) + "\n"
 
 
-def test_the_table_of_layers_is_the_data() -> None:
-    assert TABLE_OF_LAYERS.findall((DOCS / "layers.md").read_text()) == [layer_table()], "the table in docs/layers.md is old: make docs"
+@pytest.mark.parametrize(("page", "specs"), PAGES_OF_LAYERS.items(), ids=list(PAGES_OF_LAYERS))
+def test_the_table_of_layers_is_the_data(page: str, specs: tuple[LayerSpec, ...]) -> None:
+    assert TABLE_OF_LAYERS.findall((DOCS / page).read_text()) == [layer_table(specs)], f"the table in docs/{page} is old: make docs"
+
+
+def test_the_seeds_plan_on_the_page_is_the_one_that_is_planned() -> None:
+    (shown,) = re.findall(r"^<!-- plan -->\n+```\n(.*?)^```$", (DOCS / "rhcs.md").read_text(), re.MULTILINE | re.DOTALL)
+    assert shown == (ROOT / "fixtures/seed/plan.txt").read_text()
 
 
 def test_the_snippets_of_the_walk_through_are_the_code() -> None:
@@ -172,5 +182,6 @@ def test_the_picture_is_the_table() -> None:
 
 if __name__ == "__main__":
     README.write_text(PICTURE.sub(lambda _: picture(), README.read_text()))
-    page = DOCS / "layers.md"
-    page.write_text(TABLE_OF_LAYERS.sub(lambda _: layer_table(), page.read_text()))
+    for name, specs in PAGES_OF_LAYERS.items():
+        page = DOCS / name
+        page.write_text(TABLE_OF_LAYERS.sub(layer_table(specs).replace("\\", r"\\"), page.read_text()))
