@@ -14,6 +14,7 @@ from fixtures.sim.seeds import NAMES
 from fixtures.sim.stack.stage import WHERE, Scene, play, stack_config
 from fixtures.sim.transport import SimTransport
 from orchestrator.cli.common import look_at_all
+from orchestrator.cli.recover import in_the_way
 from orchestrator.config import Config
 from orchestrator.errors import OrchestrateError, RefusedError
 from orchestrator.journal import Journal, read
@@ -21,10 +22,10 @@ from orchestrator.recovery.power import Power, hanging
 from orchestrator.remote import Remote
 from orchestrator.stack_config import FenceSection
 from orchestrator.watch import Silent
-from states.assessment import consent_for
+from states.assessment import assess, consent_for
 from states.consent import Consent
 from states.facts import ClusterFacts
-from states.goal import Direction, Goal
+from states.goal import Direction, Goal, Refused
 from states.recovery_rules import hung_layers
 
 SURVIVOR, VICTIM = NAMES
@@ -46,6 +47,7 @@ class Ran:
     failed: OrchestrateError | None = None
     ill: Consent | None = None
     boots: tuple[str, str] = ("", "")
+    refused: tuple[Refused | None, Refused | None] = (None, None)
     journal: tuple[str, ...] = ()
 
 
@@ -78,6 +80,8 @@ def recovered(config: Config, seed: int = 1, *, heals_by_itself: bool = False) -
         goal, facts = await torn(scene)
         consent = consent_for(goal, facts, "r0", VICTIM, "anna")
         assert consent is not None
+        choice = next(one for one in assess(goal, facts, "r0").choices if one.victim == VICTIM)
+        found.refused = choice.refused, in_the_way(config, goal, facts, choice)
         agreed = evolve(goal, consents=(consent,))
         found.first = await scene.operator.run(consents=(consent,))
         found.ill = hanging(agreed, found.first.facts)
@@ -103,6 +107,9 @@ def recovered(config: Config, seed: int = 1, *, heals_by_itself: bool = False) -
 def test_off_and_on_and_the_pair_is_whole(seed: int) -> None:
     scene, found = recovered(one_agent(), seed)
     end = "\n".join(scene.trace[-60:])
+    planned, in_the_way_of_it = found.refused
+    assert planned is not None
+    assert (planned.rule, in_the_way_of_it) == ("layer-hung", None), "the command goes on where the plan ends"
     assert found.first.code != 0, end
     assert found.ill is not None
     assert found.failed is None, end
@@ -123,6 +130,14 @@ def test_a_switch_that_does_not_answer_leaves_it_as_it_is() -> None:
     assert (found.failed.code, "step-failed" in str(found.failed)) == (4, True)
     assert found.boots[0] == found.boots[1]
     assert not scene.stack.shooting.shots
+
+
+def test_without_an_agent_it_is_refused_before_anything_is_agreed() -> None:
+    _, found = recovered(stack_config(fencing=False))
+    planned, refused = found.refused
+    assert planned is refused
+    assert refused is not None
+    assert refused.rule == "layer-hung"
 
 
 def test_who_hangs_no_more_is_left_alone() -> None:
