@@ -28,7 +28,7 @@ WITHOUT = {
     "lease_mine": ('if lease_mine "$holds" "$at"; then',                                     "if :; then"),
     "claim":      ('claim "$op" "$step" "$resource" ||',                                     ": ||"),
     "still":      ('[ "$gi" = "$4" ] ||',                                                    ": ||"),
-    "never_good": (' && never_good "$1" "$2" "$3" && ',                                      " && "),
+    "never_good": (' && never_good "$1" "$2" "$3" || ',                                      " || "),
     "blank":      ('blank "$3" "$2" "$1" || return',                                         ":"),
     "linked":     ("no*cs:WF*|no*cs:Connected*|no*connection:Connect*)",                    "never)"),
     "in-use":     ('*ds:Diskless/*|*ds:Failed/*|*" disk:Diskless"*|*" disk:Failed"*|*" disk:Detaching"*)', "never)"),
