@@ -57,6 +57,7 @@ lease_drop() { # HOLDER
 
 # -- what a human wants of this node: kept until another human's command, over reboots ----------------------------------
 stand() { # WORDS: it is left alone by whom nobody asked, for this reason; "-": that is over
+	which_generation # an old userland's `sync` is ours
 	[ -d $STATE ] || mkdir -p $STATE
 	if [ "$1" = - ]; then rm -f $STATE/maintenance; else
 		printf '%s\n' "$1" >$STATE/maintenance.new && sync $STATE/maintenance.new && mv $STATE/maintenance.new $STATE/maintenance

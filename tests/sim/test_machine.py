@@ -155,7 +155,7 @@ def test_the_look(machine: Machine) -> None:
     assert said.code == 0
     assert said.stdout.split() == [
         "==node", "uptime", "12.34", "boot_id", machine.boot_id, "hostname", "nas01", "==proc-drbd", "absent", "9.2.18", "==boot",
-        "==firewall", "==claims", "==recovery", "==lease", "==end", "12.34",
+        "==firewall", "==claims", "==recovery", "==lease", "==maintenance", "==end", "12.34",
     ]
     assert machine.unknown == []
 
