@@ -68,7 +68,8 @@ class Pushed:
             event = counter_event(resource, said.text)
             return self._fold(said.node, event) if event is not None else Told()
         events = state_events(resource, said.minor, said.text)
-        found = Told(resource, moved=not events)  # what cannot be read is looked at
+        found = Told(resource, moved=not events)  # what cannot be read is not known, and looked at
+        events = events or (Event("change", "connection", (("name", resource), ("connection", ""))),)
         for event in events:
             one = self._fold(said.node, event)
             found = Told(resource, found.moved or one.moved, found.counted or one.counted, found.rotated or one.rotated)

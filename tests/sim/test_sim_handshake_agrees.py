@@ -16,6 +16,9 @@ from states.identifiers import Flag, Identifiers
 from states.vocabulary import AfterSplit, DiskState, Role
 from tests.sim.handshake_pairs import Outcome, met
 
+MODELLED = (Generation.V84, Generation.V9)
+"""Kernels there is a model of: 8.3: tests/unit/rhcs/test_drbd83.py."""
+
 
 def disagreement(sides: tuple[Side, Side], terms: tuple[Terms, Terms], *, races: tuple[int, ...] = (0, 1)) -> str | None:
     """Where prediction and model differ, or "" if nowhere; None if the prediction does not know.
@@ -100,7 +103,7 @@ def agreed_terms(draw: st.DrawFn, generation: Generation) -> tuple[Terms, Terms]
 
 
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("generation", Generation, ids=lambda each: str(each.value))
+@pytest.mark.parametrize("generation", MODELLED, ids=lambda each: str(each.value))
 def test_prediction_and_model_agree_on_any_pair(generation: Generation) -> None:
     known: list[bool] = []
 
@@ -116,7 +119,7 @@ def test_prediction_and_model_agree_on_any_pair(generation: Generation) -> None:
 
 
 @limits(max_examples=500, derandomize=True, deadline=None, database=None)
-@given(SIDES, SIDES, st.sampled_from(Generation).flatmap(agreed_terms), st.booleans())
+@given(SIDES, SIDES, st.sampled_from(MODELLED).flatmap(agreed_terms), st.booleans())
 def test_the_model_is_symmetric(one: Side, two: Side, terms: tuple[Terms, Terms], first: bool) -> None:
     there = met((one, two), terms, int(first))
     back = met((two, one), (terms[1], terms[0]), int(not first))
@@ -172,7 +175,7 @@ def small_pairs(generation: Generation, slots: int, disks: tuple[DiskState, ...]
 
 
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("generation", Generation, ids=lambda each: str(each.value))
+@pytest.mark.parametrize("generation", MODELLED, ids=lambda each: str(each.value))
 def test_prediction_and_model_agree_on_all_small_pairs(generation: Generation) -> None:
     count = known = 0
     for sides, terms in small_pairs(generation, 3, (DiskState.INCONSISTENT, DiskState.UP_TO_DATE)):

@@ -75,7 +75,7 @@ class Bystander:
 
     @staticmethod
     def _proc(words: dict[str, str], line: str) -> None:
-        match = re.match(r"==drbd 1: cs:(\w+) .*\b(?:ro|st):\w+/\w+ ds:(\w+)/\w+ +\S? +[rs]", line)
+        match = re.match(r"==drbd 1: cs:(\S+) .*\b(?:ro|st):\w+/\w+ ds:(\w+)/\w+ +\S? +[rs]", line)
         if match is not None:
             met = match[1] in ("Connected", "VerifyS", "VerifyT")
             words.update(disk=match[2], connection="Connected" if met else "", replication="Established" if met else "")
