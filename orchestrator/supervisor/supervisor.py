@@ -161,7 +161,7 @@ class Supervisor:
             self.observer.look(*nodes)
 
     def _seen_since(self, facts: ClusterFacts) -> bool:
-        """Every node that answers was looked at since the last repair, or nobody could for too long: a repair looks itself."""
+        """Every node that answers was looked at since the last repair or command, or nobody could for too long: a repair looks itself."""
         seen = all(node.fresh and node.seen_at >= self._ended_at for node in facts.nodes if node.reachable)
         return seen or anyio.current_time() > self._ended_at + UNSEEN
 
@@ -178,6 +178,7 @@ class Supervisor:
                 self._look()  # a look that came just then: whether it still is there only another one tells
         elif before:
             self.history = self.history if yields(before) else self.history.human()
+            self._ended_at = anyio.current_time()  # what was seen while it was at work is no ground for an alarm, either
             self.observer.look()
 
     def _hazy(self, facts: ClusterFacts) -> bool:

@@ -117,10 +117,10 @@ def test_a_read_ends_with_its_stream_from_its_first_moment(argv: tuple[str, ...]
             assert far.stdout is not None
             far.stdin.write(PRELUDE % b"begin")
             assert far.stdout.readline() == b"begin\n"
-            far.stdin.write(order(sh("exec sleep 5"), b"end"))
+            far.stdin.write(order(sh("exec sleep 60"), b"end"))
             time.sleep(dice.uniform(0, 0.004))
             far.stdin.close()
-            far.wait(4)
+            far.wait(40)
 
 
 @pytest.mark.parametrize("effect", [Effect.READ, Effect.IDEMPOTENT])
