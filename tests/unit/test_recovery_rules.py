@@ -106,6 +106,21 @@ def test_it_refuses(rule: str, case: invariants.Asked, evidence: str, remedy: st
     assert judge(case.facts, case.step, case.wanted, case.goal, ledger=case.ledger) is not None
 
 
+def broken_off(*, claimed: bool = True, flags: frozenset[Flag] = frozenset({Flag.WAS_UP_TO_DATE}), saved: str = SAVED) -> ClusterFacts:
+    """A discard was sent, and its copying ended half-way: DRBD 9 still has both sides' identifiers of the split."""
+    seen = kept(split(None, {"identifiers": evolve(IDS_2, flags=flags)}), saved=saved)
+    claim = ClaimFact(f"run-001-discard-changes-r0-{consent().token}", Do.DISCARD.value, "r0", 0, running=False)
+    return seen.replace(evolve(seen.node(OTHER), claims=(claim,) if claimed else ()))
+
+
+def test_a_discard_that_was_broken_off_goes_on_with_the_archive_on_record() -> None:
+    check = RULES["save-before-discard"].check
+    assert check(asked(broken_off(), ledger=Ledger())) is None
+    assert check(asked(broken_off(claimed=False), ledger=Ledger())) is not None
+    assert check(asked(broken_off(saved=""), ledger=Ledger())) is not None
+    assert check(asked(broken_off(flags=GOOD), ledger=Ledger())) is not None, "it is whole: it may hold more than was saved"
+
+
 def test_who_changed_nothing_loses_nothing_and_need_not_be_saved() -> None:
     idle = kept(split(None, {"out_of_sync": 0}), consent(by=NOTHING_CHANGED), saved="")
     case = asked(idle, agreed=consent(by=NOTHING_CHANGED), ledger=Ledger())
