@@ -166,6 +166,11 @@ class Config:
         fence = self.node[node].fence
         return fence is not None and fence.method == "agent"
 
+    @property
+    def agents(self) -> frozenset[str]:
+        """Nodes that a program can switch off and on."""
+        return frozenset(name for name in self.names if self.has_agent(name))
+
     def volume_of(self, name: str) -> tuple[str, str]:
         """The volume group and the logical volume of a file system."""
         section = self.filesystem[name]

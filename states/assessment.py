@@ -8,11 +8,14 @@ from __future__ import annotations
 from attrs import evolve, field, frozen
 
 from states.consent import NOTHING_CHANGED, Consent, Record, token_of
+from states.expect import after_power_cycle
 from states.facts import ClusterFacts, Side
-from states.goal import Goal, Ledger, Refused
+from states.goal import Do, Goal, Ledger, Refused, Step
+from states.invariants import judge
 from states.pair import SPLIT, Pair, contender
-from states.plan import Plan, plan
+from states.plan import Item, Plan, plan
 from states.recovery import common_ancestor, nothing_to_lose
+from states.recovery_rules import hung_layers
 from states.stack import stack_stands_on
 
 
@@ -32,16 +35,24 @@ class SideView:
 
 @frozen
 class Choice:
-    """One side as the victim: what would be lost at most (KiB, None: not known), and what would be done, or why it may not be."""
+    """One side as the victim: what would be lost at most (KiB, None: not known), and what would be done, or why it may not be.
+
+    `hangs`: its layers that hang. Only its power ends that: it is switched off and on first, by its agent or by hand."""
 
     victim: str
     loses: int | None
     plan: Plan
+    hangs: tuple[str, ...] = ()
 
     @property
     def refused(self) -> Refused | None:
         """The rule that forbids this choice."""
         return self.plan.refused
+
+    @property
+    def by_hand_first(self) -> bool:
+        """Nothing is in the way but what hangs on the victim, and no program can end that."""
+        return bool(self.hangs) and self.refused is not None and self.refused.rule == "layer-hung"
 
 
 @frozen
@@ -60,8 +71,8 @@ class Assessment:
     agreed: Record | None = None
 
 
-def assess(goal: Goal, facts: ClusterFacts, resource: str) -> Assessment:
-    """Look at one resource. KeyError for one the goal does not have."""
+def assess(goal: Goal, facts: ClusterFacts, resource: str, agents: frozenset[str] = frozenset()) -> Assessment:
+    """Look at one resource. `agents`: nodes that a program can switch off and on. KeyError for a resource the goal does not have."""
     wanted = {one.name: one for one in goal.resources}[resource]
     pair = Pair.of(facts, wanted, Ledger())
     shown = tuple((side.node, side.identifiers) for side in pair.sides)
@@ -74,11 +85,39 @@ def assess(goal: Goal, facts: ClusterFacts, resource: str) -> Assessment:
     found = evolve(found, agreed=agreed(goal, facts, resource))
     if not split or any(ids is None for _, ids in shown):
         return found
-    choices = tuple(
-        Choice(side.node, side.out_of_sync if found.ancestor else None, plan(with_consent(goal, facts, resource, side.node), facts))
-        for side in pair.sides
-    )
-    return evolve(found, choices=choices, harmless=nothing_to_lose(pair, goal, facts))
+    choices = []
+    for side in pair.sides:
+        ended = _planned(with_consent(goal, facts, resource, side.node), facts, pair, side.node, has_agent=side.node in agents)
+        loses = side.out_of_sync if found.ancestor else None
+        choices.append(Choice(side.node, loses, ended, hung_layers(goal, facts.node(side.node))))
+    return evolve(found, choices=tuple(choices), harmless=nothing_to_lose(pair, goal, facts))
+
+
+def _planned(goal: Goal, facts: ClusterFacts, pair: Pair, victim: str, *, has_agent: bool) -> Plan:
+    """What would be done to this victim. Where the way ends at what hangs there: through its power switch, and on from its boot."""
+    found = plan(goal, facts)
+    hung = hung_layers(goal, found.after.node(victim))
+    if found.refused is None or found.refused.rule != "layer-hung" or not hung:
+        return found
+    name, shooter = pair.wanted.name, next(node for node in pair.wanted.nodes if node != victim)
+    why = f"on {victim} hangs {', '.join(hung)}, and only its power ends that"
+    if not has_agent:
+        by_hand = (f"cut its power, switch it on, and when it answers type it again; by itself that goes with a fence agent: "
+                   f"[node.{victim}.fence]")
+        return evolve(found, refused=evolve(found.refused, evidence=f"{why}; it has no fence agent", remedy=by_hand))
+    step = Step(Do.POWER_CYCLE, shooter, name, because=f"{why}: its fence agent switches it off and on", event="fenced", says=victim)
+    broken = judge(found.after, step, pair.wanted, goal)
+    if broken is not None:
+        return evolve(found, refused=Refused(broken.rule, f"switch {victim} off and on", broken.evidence, broken.remedy))
+    rest = plan(goal, after_power_cycle(found.after, victim))
+    item = Item(step.key, f"switch {victim} off and on, if that still hangs then", shooter, name, step.because,
+                tuple(one.key for one in found.items), step)
+    return evolve(rest, items=(*found.items, item, *(_after(one, item) for one in rest.items)))
+
+
+def _after(item: Item, before: Item) -> Item:
+    """What needs nothing that was planned waits for the boot."""
+    return item if item.needs else evolve(item, needs=(before.key,))
 
 
 def _view(side: Side, goal: Goal, facts: ClusterFacts, pair: Pair) -> SideView:

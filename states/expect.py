@@ -94,11 +94,17 @@ def _demoted(side: Side, peer: Side, wanted: Wanted) -> tuple[Side, Side]:
 
 
 def _gone(side: Side, peer: Side, wanted: Wanted) -> tuple[Side, Side]:
+    alone = evolve(peer, connection=ConnectionState.CONNECTING, replication=ReplicationState.OFF) if peer.connected else peer
+    return _unloaded(side), alone
+
+
+def _unloaded(side: Side) -> Side:
+    """DRBD does not know the resource; its disk is as it was."""
     return Side(
         side.node, configured=False, disk=DiskState.DISKLESS, role=Role.SECONDARY, connection=ConnectionState.MISSING,
         replication=ReplicationState.OFF, metadata=Metadata.VALID, identifiers=side.identifiers,
         contents=side.contents, backing_size=side.backing_size,
-    ), evolve(peer, connection=ConnectionState.CONNECTING, replication=ReplicationState.OFF) if peer.connected else peer
+    )
 
 
 def _discarding(side: Side, peer: Side, wanted: Wanted) -> tuple[Side, Side]:
@@ -157,6 +163,25 @@ def after_step(facts: ClusterFacts, step: Step, wanted: Wanted | None, stack: St
         node = evolve(node, claims=(*node.claims, ClaimFact(f"expected-{step.says}", step.do.value, step.resource, 0, running=False)))
     side, peer = EFFECTS[step.do](node.side(wanted.name), peer_node.side(wanted.name), wanted)
     return facts.replace(node.with_side(wanted.name, side)).replace(peer_node.with_side(wanted.name, peer))
+
+
+def after_power_cycle(facts: ClusterFacts, name: str) -> ClusterFacts:
+    """The facts a node leaves behind that was switched off and on: what ran is down, DRBD is not loaded, its disks and files are there."""
+    node = facts.node(name)
+    for fact in node.layers:
+        node = node.with_layer(LayerFact(fact.name, _after_boot(fact), "as expected after a boot"))
+    facts = facts.replace(evolve(node, boot_id="another", fencing=()))
+    for resource, side in facts.node(name).sides:
+        facts = facts.replace(facts.node(name).with_side(resource, _unloaded(side)))
+    return facts
+
+
+def _after_boot(fact: LayerFact) -> Layer:
+    """Files are kept; what was made once cannot be read before DRBD is up."""
+    layer = spec(fact.name)
+    if layer.name == "module" or layer.stop:
+        return Layer.DOWN
+    return Layer.UNKNOWN if layer.once or layer.grows else fact.state
 
 
 def _recorded(node: NodeFacts, step: Step) -> NodeFacts:

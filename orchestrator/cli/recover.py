@@ -27,11 +27,10 @@ from orchestrator.recovery.files import FileReport
 from orchestrator.recovery.power import Power, hanging
 from orchestrator.recovery.run import Saving, Sides
 from orchestrator.render import Screen
-from states.assessment import Assessment, Choice, assess, consent_for
+from states.assessment import Assessment, assess, consent_for
 from states.consent import NOTHING_CHANGED, Consent
 from states.facts import ClusterFacts
 from states.goal import Direction, Goal, Ledger, Refused
-from states.recovery_rules import hung_layers
 
 
 @click.command(name="recover-splitbrain")
@@ -55,11 +54,11 @@ def recover_splitbrain(
     names = _chosen(config, resource, every, victim)
     goal = config.goal(Direction.UP)
     facts = anyio.run(_look, config)
-    found = tuple(assess(goal, facts, name) for name in names)
+    found = tuple(assess(goal, facts, name, config.agents) for name in names)
     if only_plan:
         return _show(config, found, anyio.run(_files, config, found), as_json=as_json)
     with opened(obj, config, quiet=quiet) as (journal, screen):
-        consents = _consents(config, goal, facts, found, victim, shown, journal, one=not every)
+        consents = _consents(goal, facts, found, victim, shown, journal, one=not every)
         if not consents:
             screen.note("no resource is split: nothing to recover")
             return 0
@@ -124,8 +123,7 @@ def _show(config: Config, found: tuple[Assessment, ...], files: dict[str, FileRe
 # -- consent -------------------------------------------------------------------------------------------------------------
 
 def _consents(
-    config: Config, goal: Goal, facts: ClusterFacts, found: tuple[Assessment, ...], victim: str | None, shown: str | None, journal: Journal,
-    *, one: bool,
+    goal: Goal, facts: ClusterFacts, found: tuple[Assessment, ...], victim: str | None, shown: str | None, journal: Journal, *, one: bool
 ) -> tuple[Consent, ...]:
     """What was agreed about each resource that is split, or is on the way back. Raises RefusedError where a human has to decide."""
     consents = []
@@ -133,7 +131,7 @@ def _consents(
         if each.agreed is not None and _goes_on(each.agreed.consent, victim):
             consents.append(each.agreed.consent)  # an earlier run's
         elif each.split:
-            consents.append(_agree(config, goal, facts, each, victim, shown, journal))
+            consents.append(_agree(goal, facts, each, victim, shown, journal))
         elif one:
             raise RefusedError(_not_split(facts, each))
     return tuple(consents)
@@ -150,9 +148,7 @@ def _not_split(facts: ClusterFacts, each: Assessment) -> Refused:
                    "orchestrate status says what it is and what to type")
 
 
-def _agree(
-    config: Config, goal: Goal, facts: ClusterFacts, each: Assessment, victim: str | None, shown: str | None, journal: Journal
-) -> Consent:
+def _agree(goal: Goal, facts: ClusterFacts, each: Assessment, victim: str | None, shown: str | None, journal: Journal) -> Consent:
     """The zero-change rule, or an operator who has seen this very state."""
     what = f"recover {each.resource}"
     by = NOTHING_CHANGED if victim is None and each.harmless is not None else f"{getpass.getuser()} at this machine"
@@ -164,20 +160,12 @@ def _agree(
     if victim is not None:
         _has_seen(each, shown, journal)
     choice = next(one for one in each.choices if one.victim == chosen)
-    refused = in_the_way(config, goal, facts, choice)
-    if refused is not None:
-        raise RefusedError(refused)
+    if choice.refused is not None:
+        raise RefusedError(choice.refused)
     consent = consent_for(goal, facts, each.resource, chosen, by)
     if consent is None:
         raise RefusedError(Refused("fresh-facts", what, "a side's identifiers could not be read", "look again: orchestrate status"))
     return consent
-
-
-def in_the_way(config: Config, goal: Goal, facts: ClusterFacts, choice: Choice) -> Refused | None:
-    """What forbids this choice. A victim that hangs does not, if its fence agent can end that: once the nodes know what was agreed."""
-    refused = choice.refused
-    hangs = refused is not None and refused.rule == "layer-hung" and bool(hung_layers(goal, facts.node(choice.victim)))
-    return None if hangs and config.has_agent(choice.victim) else refused
 
 
 def _has_seen(each: Assessment, shown: str | None, journal: Journal) -> None:

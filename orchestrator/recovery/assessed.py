@@ -40,11 +40,31 @@ def _draw_choice(found: Assessment, choice: Choice, stream: TextIO) -> None:
     out = console(stream)
     lost = "what it changed (how much is known once its disk is up)" if choice.loses is None else f"at most {size_words(choice.loses)}"
     out.print(f"\n{choice.victim} as the victim: loses {lost}; saved first", style="bold")
-    if choice.refused is not None:
+    line = f"type: orchestrate recover-splitbrain {found.resource} --victim {choice.victim} --shown {found.token}"
+    if choice.refused is not None and not choice.by_hand_first:
         out.print(f"not possible: {choice.refused}", style="yellow")
         return
-    draw_plan(choice.plan, stream)
-    out.print(f"type: orchestrate recover-splitbrain {found.resource} --victim {choice.victim} --shown {found.token}")
+    if choice.hangs:
+        out.print(_power(choice), style="yellow")
+    if choice.refused is None:
+        draw_plan(choice.plan, stream)
+    out.print(line)
+
+
+def _power(choice: Choice) -> str:
+    """A victim that hangs: how that ends."""
+    hung = f"{choice.victim} hangs ({', '.join(choice.hangs)}): "
+    if choice.refused is None:
+        return (f"{hung}it is switched off and on first, by its fence agent, asked by its peer, and only if it still hangs half a minute "
+                "later. What is on its disk stays; what it never wrote is gone already")
+    return f"{hung}only its power ends that: {choice.refused.remedy}"
+
+
+def _who(choice: Choice) -> str | None:
+    """Who switches a hung victim off and on first; None where nobody has to, or may."""
+    if choice.by_hand_first:
+        return "by hand"
+    return "fence agent" if choice.hangs and choice.refused is None else None
 
 
 def as_document(found: Assessment) -> dict[str, Any]:
@@ -60,6 +80,7 @@ def as_document(found: Assessment) -> dict[str, Any]:
         ],
         "choices": [
             {"victim": choice.victim, "loses_kib": choice.loses, "refused": str(choice.refused) if choice.refused else None,
+             "hangs": list(choice.hangs), "power_cycle": _who(choice),
              "steps": [{"key": item.key, "what": item.what, "node": item.node or None, "needs": list(item.needs)}
                        for item in choice.plan.items]}
             for choice in found.choices

@@ -183,12 +183,12 @@ def test_recovered_after_the_cable_is_back(files: Files, tmp_path: Path) -> None
     nodes.lab.heal(N2)
     nodes.until(lambda: "Hung" in nodes.layers()[VICTIM].values(), "the victim's cluster is killed", 120)
     files.assert_there(SURVIVOR, SURVIVOR)
-    token = planned_of_a_hung_one(nodes)
-    said = recover(nodes, archives, "--victim", VICTIM, "--shown", token)
-    assert (said.code, "layer-hung" in said.err) == (4, True), said
+    agreed = ("--victim", VICTIM, "--shown", planned_of_a_hung_one(nodes, "by hand"))
+    said = recover(nodes, archives, *agreed)
+    assert (said.code, "layer-hung" in said.err, "cut its power" in said.err) == (4, True, True), said
     nodes.lab.power_off(VICTIM)
     nodes.lab.power_on(VICTIM)
-    said = recover(nodes, archives)
+    said = recover(nodes, archives, *agreed)
     assert said.code == 0, said
     assert_whole(files, archives)
 
@@ -199,19 +199,25 @@ def test_a_victim_that_hangs_is_switched_off_and_on_by_the_command(files_and_an_
     nodes.lab.heal(N2)
     nodes.until(lambda: "Hung" in nodes.layers()[VICTIM].values(), "the victim's cluster is killed", 120)
     boot = nodes.sh(VICTIM, "cat /proc/sys/kernel/random/boot_id")
-    said = recover(nodes, archives, "--victim", VICTIM, "--shown", planned_of_a_hung_one(nodes))
+    said = recover(nodes, archives, "--victim", VICTIM, "--shown", planned_of_a_hung_one(nodes, "fence agent"))
     assert said.code == 0, said
     assert nodes.sh(VICTIM, "cat /proc/sys/kernel/random/boot_id") != boot
     assert f"{VICTIM} hangs" in said.err
     assert_whole(files_and_an_agent, archives)
 
 
-def planned_of_a_hung_one(nodes: StackCluster) -> str:
-    """Its tree may be walked from what its kernel remembers, or not at all, and that is said; the split is named in either case."""
+def planned_of_a_hung_one(nodes: StackCluster, power: str) -> str:
+    """It says that the victim hangs and who has to switch it off and on, and names the split; its tree may be walked from what its
+    kernel remembers, or not at all, and that is said, too. The token."""
     said = nodes.run("recover-splitbrain", "r0", "--plan", "--json", timeout=PATIENCE)
     assert said.code == 10, said
     (found,) = json.loads(said.out)
     assert found["split_brain"]
+    (choice,) = [one for one in found["choices"] if one["victim"] == VICTIM]
+    assert choice["power_cycle"] == power, choice
+    assert f"mount {NAME}" in choice["hangs"], choice
+    keys = [step["key"] for step in choice["steps"]]
+    assert (f"power-cycle:r0:{SURVIVOR}" in keys) is (power == "fence agent") is (choice["refused"] is None), choice
     told = found["files"]
     assert "new_there" in {one["path"] for one in told["changes"]} or any(VICTIM in why for why in told["unmapped"]), told
     token: str = found["token"]

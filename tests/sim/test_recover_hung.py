@@ -14,7 +14,6 @@ from fixtures.sim.seeds import NAMES
 from fixtures.sim.stack.stage import WHERE, Scene, play, stack_config
 from fixtures.sim.transport import SimTransport
 from orchestrator.cli.common import look_at_all
-from orchestrator.cli.recover import in_the_way
 from orchestrator.config import Config
 from orchestrator.errors import OrchestrateError, RefusedError
 from orchestrator.journal import Journal, read
@@ -22,10 +21,10 @@ from orchestrator.recovery.power import Power, hanging
 from orchestrator.remote import Remote
 from orchestrator.stack_config import FenceSection
 from orchestrator.watch import Silent
-from states.assessment import assess, consent_for
+from states.assessment import Choice, assess, consent_for
 from states.consent import Consent
 from states.facts import ClusterFacts
-from states.goal import Direction, Goal, Refused
+from states.goal import Direction, Goal
 from states.recovery_rules import hung_layers
 
 SURVIVOR, VICTIM = NAMES
@@ -47,8 +46,27 @@ class Ran:
     failed: OrchestrateError | None = None
     ill: Consent | None = None
     boots: tuple[str, str] = ("", "")
-    refused: tuple[Refused | None, Refused | None] = (None, None)
+    choices: tuple[Choice, ...] = ()
     journal: tuple[str, ...] = ()
+
+    def of(self, victim: str) -> Choice:
+        """What was planned for that victim."""
+        return next(one for one in self.choices if one.victim == victim)
+
+
+def assert_planned_through_it(found: Ran) -> None:
+    """The plan has it: agreed on both nodes, switched off and on by the survivor, saved, discarded, and serving again."""
+    choice = found.of(VICTIM)
+    assert choice.refused is None, choice.refused
+    assert choice.hangs
+    keys = [item.key for item in choice.plan.items]
+    ways = [f"record-consent:r0:{VICTIM}", f"power-cycle:r0:{SURVIVOR}", f"start-layer:module:r0:{VICTIM}", f"save-changes:r0:{VICTIM}",
+            f"discard-changes:r0:{VICTIM}", f"start-layer:samba:{VICTIM}"]
+    assert [key for key in keys if key in ways] == ways, keys
+    numbered = {key: number for number, key in enumerate(keys)}
+    assert len(numbered) == len(keys)
+    assert all(numbered[need] < numbered[item.key] for item in choice.plan.items for need in item.needs)
+    assert found.of(SURVIVOR).refused is not None, "its peer has nobody to shoot with"
 
 
 async def torn(scene: Scene) -> tuple[Goal, ClusterFacts]:
@@ -80,8 +98,7 @@ def recovered(config: Config, seed: int = 1, *, heals_by_itself: bool = False) -
         goal, facts = await torn(scene)
         consent = consent_for(goal, facts, "r0", VICTIM, "anna")
         assert consent is not None
-        choice = next(one for one in assess(goal, facts, "r0").choices if one.victim == VICTIM)
-        found.refused = choice.refused, in_the_way(config, goal, facts, choice)
+        found.choices = assess(goal, facts, "r0", config.agents).choices
         agreed = evolve(goal, consents=(consent,))
         found.first = await scene.operator.run(consents=(consent,))
         found.ill = hanging(agreed, found.first.facts)
@@ -107,9 +124,7 @@ def recovered(config: Config, seed: int = 1, *, heals_by_itself: bool = False) -
 def test_off_and_on_and_the_pair_is_whole(seed: int) -> None:
     scene, found = recovered(one_agent(), seed)
     end = "\n".join(scene.trace[-60:])
-    planned, in_the_way_of_it = found.refused
-    assert planned is not None
-    assert (planned.rule, in_the_way_of_it) == ("layer-hung", None), "the command goes on where the plan ends"
+    assert_planned_through_it(found)
     assert found.first.code != 0, end
     assert found.ill is not None
     assert found.failed is None, end
@@ -134,10 +149,10 @@ def test_a_switch_that_does_not_answer_leaves_it_as_it_is() -> None:
 
 def test_without_an_agent_it_is_refused_before_anything_is_agreed() -> None:
     _, found = recovered(stack_config(fencing=False))
-    planned, refused = found.refused
-    assert planned is refused
-    assert refused is not None
-    assert refused.rule == "layer-hung"
+    choice = found.of(VICTIM)
+    assert choice.refused is not None
+    assert (choice.refused.rule, choice.by_hand_first) == ("layer-hung", True)
+    assert f"[node.{VICTIM}.fence]" in choice.refused.remedy
 
 
 def test_who_hangs_no_more_is_left_alone() -> None:
