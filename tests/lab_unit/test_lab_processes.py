@@ -29,6 +29,23 @@ def test_the_whole_group_is_ended_and_nobody_else(tmp_path: Path) -> None:
     other.end_group()       # what is gone stays gone
 
 
+def test_what_hangs_goes_on_where_it_stood_and_can_be_ended(tmp_path: Path) -> None:
+    process = spawn(["sh", "-c", "while :; do echo; sleep 0.01; done"], output=tmp_path / "out", cwd=tmp_path)
+    process.hold()
+    assert wait_until(lambda: _state(process.pid) == "T", 5)
+    assert process.alive(), "it has power"
+    process.resume()
+    assert wait_until(lambda: _state(process.pid) in "RS", 5)
+    process.hold()
+    process.end_group()
+    assert not process.alive()
+    process.resume()        # what is gone stays gone
+
+
+def _state(pid: int) -> str:
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+
+
 def test_a_number_used_again_is_not_the_process(tmp_path: Path) -> None:
     process = spawn(["sleep", "60"], output=tmp_path / "out", cwd=tmp_path)
     process.save(tmp_path / "pid")
