@@ -91,7 +91,7 @@ def test_a_node_that_hangs(watched: Watched) -> None:
 def off_and_on(watched: Watched) -> None:
     """Its peer has it switched off; it is said to be off, nothing is done, and then a human switches it on."""
     nodes, supervisor = watched.nodes, watched.supervisor
-    nodes.until(lambda: not nodes.lab.is_on(N2), f"{N2} is switched off", OFF_WITHIN)
+    supervisor.until(lambda: not nodes.lab.is_on(N2), f"{N2} is switched off", OFF_WITHIN)
     for key in (f"node-off:{N2}", "degraded:r0"):
         supervisor.until_alarmed(key)
         assert key in supervisor.measured()
