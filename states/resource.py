@@ -258,6 +258,7 @@ FEARS: tuple[tuple[str, tuple[Resource, ...], tuple[Resource, ...]], ...] = (
     ("frozen",                                    (*SERVING, S.DEGRADED),               (S.FROZEN,)),
     ("thawed",                                    (S.FROZEN,),                          (*SERVING, S.DEGRADED, S.CONNECTING, S.SYNCING)),
     ("disk_lost",                                 (*HEALTHY, S.SYNCING),                (S.DOWN,)),
+    ("disk_back",                                 (S.DOWN,),                            (*HEALTHY, S.SYNCING)),
     ("mended",                                    PARTED,                               (S.CONNECTING, S.ATTACHED, S.SYNCING)),
     ("lost_sight",                                SEEN,                                 (S.UNKNOWN,)),
     ("seen",                                      (S.UNKNOWN,),                         SEEN),
