@@ -108,6 +108,10 @@ class _Way:
                 continue
             if not self._ready(placed, node):
                 continue
+            made = self._being_made(placed)
+            if made is not None:
+                waiting = waiting or made
+                continue
             row = towards(layers.TABLE, fact.state, Layer.UP, Direction.UP, placed.spec)
             if row is None:
                 return self._stuck(placed, node, fact)
@@ -195,6 +199,24 @@ class _Way:
             return node == self._maker(placed) and self._ready_everywhere(placed)
         return not placed.spec.once or node == self._maker(placed)
 
+    def _being_made(self, placed: Placed) -> Waiting | None:
+        """Nobody stands on what is made once before its maker has answered, not even on another node.
+
+        It is seen before it is whole: a group's maker starts its locks last, and a file system's superblock may reach the disk before
+        the rest of it.
+        """
+        for need in self.stack.below(placed.name):
+            for node in need.nodes if need.spec.once else ():
+                step = Step(Do.START_LAYER, node, "", need.name)
+                if step.key in self.ledger.in_flight:
+                    return Waiting("answers", "steps are being carried out", None)
+                if any(claim.running and claim.resource == step.claims for claim in self.facts.node(node).claims):
+                    return self._claim_ends(step, node)
+        return None
+
+    def _claim_ends(self, step: Step, node: str) -> Waiting:
+        return Waiting("claim_ends", f"{step.layer} is still being made on {node}", CLAIM_DEADLINE, "", (node,), step.layer)
+
     def _could_start(self, placed: Placed, node: str) -> bool:
         """It runs there, or all that it needs there is Up. Who cannot be seen could; the rule says what is wrong with that."""
         if node not in self.goal.acting(placed.nodes, self.facts) or not self.facts.node(node).reachable:
@@ -240,7 +262,7 @@ class _Way:
             return []
         claim = self._running(step)
         if claim is not None:
-            return Waiting("claim_ends", f"{step.layer} is still being made on {claim}", CLAIM_DEADLINE, "", (claim,), step.layer)
+            return self._claim_ends(step, claim)
         seen = dict(self.ledger.failed).get(step.key)
         what = f"{step.do.value} {step.layer} on {step.node}"
         if seen is not None:

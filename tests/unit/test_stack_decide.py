@@ -222,6 +222,20 @@ def test_a_command_of_an_earlier_run_is_waited_for(config: Config) -> None:
     assert (answer.event, answer.nodes) == ("claim_ends", (OTHER,))
 
 
+def test_nobody_stands_on_what_is_still_being_made(config: Config) -> None:
+    """It is seen, as a superblock is before mkfs has ended: by a command of this run or of an earlier one."""
+    seen = with_layer(with_layer(facts_of(config), "mount opt", L.DOWN), "ctdb", L.DOWN)
+    seen = with_layer(seen, "samba", L.DOWN)
+    assert named(decide_stack(goal_of(config), seen, Ledger())) == {("mount opt", ONE), ("mount opt", OTHER)}
+    for layer in ("vg-opt", "gfs2-opt"):
+        ours = decide_stack(goal_of(config), seen, Ledger(in_flight=frozenset({f"start-layer:{layer}:{ONE}"})))
+        assert isinstance(ours, Waiting)
+        assert ours.event == "answers"
+        earlier = decide_stack(goal_of(config), claimed(seen, ONE, layer), Ledger())
+        assert isinstance(earlier, Waiting)
+        assert (earlier.event, earlier.nodes) == ("claim_ends", (ONE,))
+
+
 def test_nothing_is_sent_twice_while_it_is_under_way(config: Config) -> None:
     ledger = Ledger(in_flight=frozenset(f"start-layer:corosync:{node}" for node in (ONE, OTHER)))
     seen = blank(config)
