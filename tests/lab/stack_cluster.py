@@ -19,6 +19,9 @@ NAME = "share0"
 MOUNT, VG, DEVICE = f"/srv/{NAME}", f"vg_{NAME}", f"/dev/vg_{NAME}/{NAME}"
 ONCE = [(N1, "create-metadata"), (N1, "force-primary"), *((N1, f"{kind}-{NAME}") for kind in ("gfs2", "lv", "vg")), (N2, "create-metadata")]
 """What may be done once only, and on which node a blank pair has it done."""
+UNHURRIED = {"token = 5000": "token = 15000", "ping_timeout = 30": "ping_timeout = 100"}
+"""For a scenario in which nobody may be fenced because the machine is busy: with the lab's own times, twelve tasks to a processor
+were seen to be enough for that."""
 PATIENCE = 400.0
 """Seconds one run of the command line may take: two nodes on two busy cores start every service of the stack."""
 
@@ -152,12 +155,12 @@ class StackCluster(Cluster):
         assert said == "200", said
 
     def assert_serving(self) -> None:
-        """DualPrimary, every layer Up on both, and each node's smbd shows the share."""
+        """DualPrimary, every layer Up on both nodes with storage, and each one's smbd shows the share."""
         self.assert_both_primary()
         said = self.run("status", "--json").json()
         assert said["resources"]["r0"]["state"] == "DualPrimary", said["resources"]
-        for name, node in said["nodes"].items():
-            assert set(node["layers"].values()) == {"Up"}, (name, node["layers"])
+        for name in (N1, N2):
+            assert set(said["nodes"][name]["layers"].values()) == {"Up"}, (name, said["nodes"][name])
         for name, shown in self.both(f"smbclient -N //localhost/{NAME} -c ls").items():
             assert "blocks available" in shown, (name, shown)
 

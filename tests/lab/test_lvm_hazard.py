@@ -17,7 +17,7 @@ import pytest
 
 from tests.lab.behind import HOLDERS, RULE, assert_same_data, booted_by_the_distribution
 from tests.lab.cluster import N1, N2, booted
-from tests.lab.stack_cluster import DEVICE, NAME, NOTHING_LEFT, SPEC, VG, StackCluster
+from tests.lab.stack_cluster import DEVICE, NAME, NOTHING_LEFT, SPEC, UNHURRIED, VG, StackCluster
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(1500)]
 
@@ -32,8 +32,6 @@ printf 'held by: '; {HOLDERS}
 """
 WRITE_BEHIND = f"yes written behind | dd of={DEVICE} bs=64k count=4 seek=1024 conv=notrunc iflag=fullblock oflag=direct 2>&1"
 MOUNT_BEHIND = f"mount -t gfs2 -o lockproto=lock_nolock {DEVICE} /mnt && echo precious >/mnt/only-here && sync -f /mnt"
-UNHURRIED = {"token = 5000": "token = 15000", "ping_timeout = 30": "ping_timeout = 100"}
-"""Nobody is to be fenced in here, and twelve tasks to a processor were seen to be enough for that with the lab's own times."""
 KEPT = 7
 """Seed of a file that was put while all was well."""
 
