@@ -171,7 +171,7 @@ quiet_boot() { # UNIT-OR-LINK...: nothing but orchestrate may connect DRBD
 		case $unit in
 		/etc/rc*)
 			service=${unit##*/S[0-9][0-9]}
-			if command -v update-rc.d >/dev/null; then update-rc.d "$service" disable; else chkconfig "$service" off; fi || return ;;
+			if command -v chkconfig >/dev/null; then chkconfig "$service" off; else update-rc.d "$service" disable; fi || return ;;
 		*) units="$units ${unit##*/}" ;;
 		esac
 	done

@@ -25,9 +25,13 @@ start_lvmconf() { # FILTER: three settings of lvm.conf; every other line stays a
 		text="$text$line
 "
 	done <$conf
-	[ $locking = yes ] || text="${text}global { locking_type = 3 }
+	[ $locking = yes ] || text="${text}global {
+    locking_type = 3
+}
 "
-	[ $filtered = yes ] || text="${text}devices { filter = $1 }
+	[ $filtered = yes ] || text="${text}devices {
+    filter = $1
+}
 "
 	write_file $conf "$text"
 }
