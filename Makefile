@@ -57,12 +57,15 @@ demo: $(INSTALLED) ## two real kernels, blank disks, and `orchestrate up` on the
 	$(PY) -m orchestrator demo
 
 test: check $(TOOLS) ## check, then every test, the lab's real kernels included (told at the end: they run beside the others)
-	$(PYTEST) -m 'lab and not long' >.venv/lab.txt 2>&1 & lab=$$!
-	trap 'kill $$lab' INT TERM
+	$(PYTEST) --durations=12 -m 'lab and not long' --ignore-glob='*/lab/test_stack*' >.venv/pairs.txt 2>&1 & pairs=$$!
+	$(PYTEST) --durations=12 -m 'lab and not long' tests/lab/test_stack*.py >.venv/stack.txt 2>&1 & stack=$$! # mostly waiting, as pairs do
+	trap 'kill $$pairs $$stack' INT TERM
 	code=0
-	$(PYTEST) -m 'not lab and not long' || code=$$?
-	wait $$lab || code=$$?
-	cat .venv/lab.txt
+	$(PYTEST) --durations=12 -m 'not lab and not long' || code=$$?
+	for part in pairs stack; do
+		wait $${!part} || code=$$?
+		cat .venv/$$part.txt
+	done
 	exit $$code
 
 check: $(INSTALLED) ## ruff, mypy --strict, and which room may import which
