@@ -160,7 +160,7 @@ class StackCluster(Cluster):
         said = self.run("status", "--json").json()
         assert said["resources"]["r0"]["state"] == "DualPrimary", said["resources"]
         for name in (N1, N2):
-            assert set(said["nodes"][name]["layers"].values()) == {"Up"}, (name, said["nodes"][name])
+            assert set(said["nodes"][name]["layers"].values()) == {"Up"}, (name, said["nodes"][name], self.run("status").out)
         for name, shown in self.both(f"smbclient -N //localhost/{NAME} -c ls").items():
             assert "blocks available" in shown, (name, shown)
 
