@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -25,21 +24,8 @@ UNFENCED = {
 """The lab's cluster.toml without fencing; corosync is on the replication network, as it always is."""
 ONE_AGENT = {text: new for text, new in UNFENCED.items() if text != _fence(SPEC.plan()[1])}
 """The same, but the victim's power switch is known: one agent is no fencing, it serves `orchestrate fence` and a recovery."""
-PORT = 7789
-"""DRBD's, in the lab's cluster.toml."""
 LONG = 900.0
 """Seconds one recovery may take: everything is read twice, and two nodes' stacks are stopped and started."""
-
-
-def cut_cable(nodes: StackCluster) -> None:
-    """Of the replication network, which corosync is on, too."""
-    nodes.lab.cut(N2, "repl")
-
-
-def cut_drbd(nodes: StackCluster) -> None:
-    """A packet filter between them has lost its mind about one port."""
-    nodes.sh(N2, "".join(f"iptables-legacy -I {chain} -p tcp --{end} {PORT} -j DROP || exit\n"
-                         for chain in ("INPUT", "OUTPUT") for end in ("sport", "dport")))
 
 
 @define
@@ -91,14 +77,8 @@ def files_and_an_agent(blank: StackCluster) -> Files:
     return parted(blank, ONE_AGENT)
 
 
-@pytest.fixture
-def files_and_a_filter(blank: StackCluster) -> Files:
-    """Parted, but only DRBD's own connection is cut: corosync and the lock managers go on together."""
-    return parted(blank, UNFENCED, cut_drbd)
-
-
-def parted(blank: StackCluster, changes: dict[str, str], cut: Callable[[StackCluster], object] = cut_cable) -> Files:
-    """Both serve, without fencing; there are files; they are cut, and both have gone on writing."""
+def parted(blank: StackCluster, changes: dict[str, str]) -> Files:
+    """Both serve, without fencing; there are files; the cable is cut, and both have gone on writing."""
     blank.changes = dict(changes)
     blank.resource('verify_alg = "crc32c"')
     blank.up("-q")
@@ -106,7 +86,7 @@ def parted(blank: StackCluster, changes: dict[str, str], cut: Callable[[StackClu
     made.put(N1, "same", "by_survivor", "by_victim", "by_both", "gone_here", "gone_there")
     made.of[N2], made.common = dict(made.of[N1]), dict(made.of[N1])
     made.assert_there(N2, N1)
-    part(blank, cut)
+    part(blank)
     made.put(N1, "by_survivor", "by_both", "new_here")
     made.delete(N1, "gone_here")
     made.put(N2, "by_victim", "by_both", "new_there", "other_there")
@@ -117,9 +97,9 @@ def parted(blank: StackCluster, changes: dict[str, str], cut: Callable[[StackClu
     return made
 
 
-def part(nodes: StackCluster, cut: Callable[[StackCluster], object]) -> None:
-    """They are cut, and each half serves."""
-    cut(nodes)
+def part(nodes: StackCluster) -> None:
+    """The cable is cut, and each half is a cluster of its own that serves."""
+    nodes.lab.cut(N2, "repl")
     nodes.until(lambda: all("cs:Connected" not in nodes.proc(node) for node in (N1, N2)), "both notice", 60)
     nodes.until(lambda: all(set(one.values()) == {"Up"} for one in nodes.layers().values()), "both halves serve", 120)
 
@@ -224,23 +204,6 @@ def test_a_victim_that_hangs_is_switched_off_and_on_by_the_command(files_and_an_
     assert nodes.sh(VICTIM, "cat /proc/sys/kernel/random/boot_id") != boot
     assert f"{VICTIM} hangs" in said.err
     assert_whole(files_and_an_agent, archives)
-
-
-def test_only_drbd_is_cut(files_and_a_filter: Files, tmp_path: Path) -> None:
-    """The lock managers hand one file system's locks to and fro above two disks that part: nobody replays a journal, nobody hangs, and
-    each node sees what its own disk has. It is a split brain as any other; the victim is stopped like a healthy node."""
-    nodes, archives = files_and_a_filter.nodes, tmp_path / "archives"
-    for node in (N1, N2):
-        files_and_a_filter.assert_there(node, node)
-        assert "withdraw" not in nodes.sh(node, "dmesg"), "GFS2 has seen that its disk is not what it was"
-    boots = nodes.both("cat /proc/sys/kernel/random/boot_id")
-    nodes.sh(N2, "iptables-legacy -F")
-    nodes.until(lambda: all("cs:StandAlone" in nodes.proc(node) for node in (N1, N2)), "they meet, and part again", 60)
-    assert all(set(one.values()) == {"Up"} for one in nodes.layers().values())
-    said = recover(nodes, archives, "--victim", VICTIM, "--shown", planned(nodes))
-    assert said.code == 0, said
-    assert_whole(files_and_a_filter, archives)
-    assert nodes.both("cat /proc/sys/kernel/random/boot_id") == boots, "nobody had to be switched off"
 
 
 def planned_of_a_hung_one(nodes: StackCluster, power: str) -> str:
