@@ -55,6 +55,8 @@ def _node_problems(config: Config) -> list[str]:
     for name, node in config.node.items():
         if not NAME.fullmatch(name):
             found.append(f"node.{name}: a host name, as `uname -n` prints it, was expected")
+        if not 1 <= node.port <= 65535:
+            found.append(f"node.{name}.port: a number from 1 to 65535 was expected, found {node.port}")
         try:
             ipaddress.IPv4Address(node.replication_address or node.address)
         except ValueError:

@@ -5,6 +5,7 @@
       RefusedError          3   a named safety rule (4, 5, 6 where the refusal says so)
       StepFailedError       4   what a node said to a single command
       LeaseHeldError       75   another orchestrator is at work on this cluster
+      NotAgreedError      130   a human was asked, and said no
 
 A bug is any other exception: exit 1, the traceback goes to the log and not to the screen.
 """
@@ -45,6 +46,12 @@ class LeaseHeldError(OrchestrateError):
     """Another orchestrator holds this cluster's lease."""
 
     code = 75
+
+
+class NotAgreedError(OrchestrateError):
+    """A human was asked before something was done, and said no: nothing was."""
+
+    code = 130
 
 
 class YieldedError(LeaseHeldError):

@@ -16,6 +16,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TextIO
 
+from orchestrator.errors import ConfigError
+
 _file: TextIO | None = None
 _MOST = 10_000  # lines that wait for a reader that is slow; later ones are counted, and dropped
 _LAST = 1.0     # seconds for what still waits when all is over
@@ -29,14 +31,17 @@ class Form(Enum):
 
 
 def open_log(path: Path | None) -> Any:
-    """A bound logger writing JSON lines to `path`, or one that drops everything."""
+    """A bound logger writing JSON lines to `path`, or one that drops everything. Raises ConfigError if it cannot be written."""
     import structlog
 
     global _file  # noqa: PLW0603 - one process, one log
     if path is None:
         structlog.configure(processors=[_drop], logger_factory=structlog.ReturnLoggerFactory(), cache_logger_on_first_use=False)
         return structlog.get_logger()
-    _file = path.open("a", encoding="utf-8", buffering=1)
+    try:
+        _file = path.open("a", encoding="utf-8", buffering=1)
+    except OSError as error:
+        raise ConfigError(f"--log {path}: cannot be written: {error.strerror}; name another file") from error
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars, structlog.processors.add_log_level,

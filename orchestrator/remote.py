@@ -198,13 +198,11 @@ def read_answer(
 ) -> Answer:
     """An outcome as facts, results and lease. Pure."""
     if isinstance(outcome, NotSent):
-        return Answer(_unseen(node, at, f"{outcome.why.value}: {outcome.detail}"), sent=False)
+        return Answer(_unseen(node, at, str(outcome)), sent=False)
     text = outcome.stdout.decode(errors="replace")
     sections = Sections.cut(text)
-    if isinstance(outcome, Unknown):
-        facts = _unseen(node, at, f"{outcome.why.value}: {outcome.detail}")
-    elif isinstance(outcome, Signalled):
-        facts = _unseen(node, at, f"ended by signal {outcome.signal} on the node")
+    if isinstance(outcome, Unknown | Signalled):
+        facts = _unseen(node, at, str(outcome))
     else:
         facts = look.read_sections(node, sections, expected, at, stack)
         if not facts.reachable:

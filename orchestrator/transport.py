@@ -49,6 +49,9 @@ class Signalled:
     stdout: bytes
     stderr: bytes
 
+    def __str__(self) -> str:
+        return f"ended by signal {self.signal} on the node"
+
 
 @frozen
 class NotSent:
@@ -56,6 +59,9 @@ class NotSent:
 
     why: Why
     detail: str
+
+    def __str__(self) -> str:
+        return f"{self.why.value}: {self.detail}"
 
 
 @frozen
@@ -65,6 +71,9 @@ class Unknown:
     why: Why
     detail: str
     stdout: bytes = b""
+
+    def __str__(self) -> str:
+        return f"{self.why.value}: {self.detail}"
 
 
 Outcome = Exited | Signalled | NotSent | Unknown

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 
 import anyio
-from attrs import frozen
+from attrs import evolve, frozen
 
 from orchestrator.commands import Command, Effect
 from orchestrator.drbd.steps import Sender
@@ -22,6 +22,7 @@ from orchestrator.watch import Watch
 from states.facts import ClusterFacts
 from states.goal import Do, Goal, Kind, Ledger, Refused, Step, Wanted
 from states.progress import Progress
+from states.reach import unseen
 from states.vocabulary import Role
 
 POLL = (0.5, 5.0)
@@ -47,6 +48,9 @@ async def verify(remote: Remote, journal: Journal, goal: Goal, wanted: Wanted, h
     try:
         answers = await tenure.take()
         facts = ClusterFacts(tuple(answers[name].facts for name in remote.config.names))
+        missing = unseen(goal, facts, wanted)
+        if missing is not None:
+            raise RefusedError(evolve(missing, what=f"verify {wanted.name}"))
         node = _where(facts, wanted)
         executor = Executor(remote, journal, goal, holder, run_id)
         step = Step(Do.VERIFY, node, wanted.name, because="every block of both sides is read and compared", event="verify")

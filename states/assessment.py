@@ -1,6 +1,7 @@
 """What an administrator decides a split brain from: what each side changed, what each choice would lose, and what would be done.
 
-Pure; which files the changed blocks belong to is found out elsewhere.
+Pure; which files the changed blocks belong to is found out elsewhere. Why two sides are apart at all, whatever the reason, is
+`diagnosis`: this is asked once that has come to split brain, and is what a consent is given on.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from states.consent import NOTHING_CHANGED, Consent, Record, token_of
 from states.expect import after_power_cycle
 from states.facts import ClusterFacts, Side
 from states.goal import Do, Goal, Ledger, Refused, Step
+from states.handshake import Verdict
 from states.invariants import judge
 from states.pair import SPLIT, Pair, contender
 from states.plan import Item, Plan, plan
@@ -57,7 +59,10 @@ class Choice:
 
 @frozen
 class Assessment:
-    """A resource as it is seen now. `split`: it is split brain; else `why` says what it is. `token` names what was shown."""
+    """A resource as it is seen now. `split`: it is split brain; else `why` says what it is. `token` names what was shown.
+
+    Not `known`: too little could be read to tell whether it is, and `why` says what is missing.
+    """
 
     resource: str
     split: bool
@@ -69,12 +74,12 @@ class Assessment:
     choices: tuple[Choice, ...] = field(default=())
     harmless: str | None = None
     agreed: Record | None = None
+    known: bool = True
 
 
 def assess(goal: Goal, facts: ClusterFacts, resource: str, agents: frozenset[str] = frozenset()) -> Assessment:
     """Look at one resource. `agents`: nodes that a program can switch off and on. KeyError for a resource the goal does not have."""
-    wanted = {one.name: one for one in goal.resources}[resource]
-    pair = Pair.of(facts, wanted, Ledger())
+    pair = _pair(goal, facts, resource)
     shown = tuple((side.node, side.identifiers) for side in pair.sides)
     split = _is_split(pair)
     prediction = pair.prediction
@@ -82,7 +87,7 @@ def assess(goal: Goal, facts: ClusterFacts, resource: str, agents: frozenset[str
     alone = f"{prediction.verdict.value}: {prediction.why}{loser}"
     views = tuple(_view(side, goal, facts, pair) for side in pair.sides)
     found = Assessment(resource, split, prediction.why, token_of(resource, shown), common_ancestor(pair), views, alone)
-    found = evolve(found, agreed=agreed(goal, facts, resource))
+    found = evolve(found, agreed=agreed(goal, facts, resource), known=pair.met or prediction.verdict is not Verdict.UNKNOWN)
     if not split or any(ids is None for _, ids in shown):
         return found
     choices = []
@@ -131,8 +136,7 @@ def _view(side: Side, goal: Goal, facts: ClusterFacts, pair: Pair) -> SideView:
 
 def consent_for(goal: Goal, facts: ClusterFacts, resource: str, victim: str, by: str) -> Consent | None:
     """A consent about what is seen now; None while a side's identifiers are unread."""
-    wanted = {one.name: one for one in goal.resources}[resource]
-    shown = tuple((side.node, side.identifiers) for side in facts.sides(resource, wanted.nodes))
+    shown = tuple((side.node, side.identifiers) for side in _pair(goal, facts, resource).sides)
     known = tuple((node, ids) for node, ids in shown if ids is not None)
     return Consent(resource, victim, known, by) if len(known) == len(shown) else None
 

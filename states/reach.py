@@ -13,16 +13,17 @@ def unseen(goal: Goal, facts: ClusterFacts, wanted: Wanted) -> Refused | None:
         if not node.reachable and name not in goal.gone(facts):
             return Refused(
                 "unknown-is-not-down", f"{goal.direction.value} {wanted.name}", f"{name} cannot be reached: {node.why}",
-                f"make {name} reachable; an unreachable node counts as Primary and mounted{_or_alone(facts, name)}", Kind.UNREACHABLE,
+                f"make {name} reachable; an unreachable node counts as Primary and mounted{_or_alone(goal, facts, name)}", Kind.UNREACHABLE,
             )
     return None
 
 
-def _or_alone(facts: ClusterFacts, name: str) -> str:
+def _or_alone(goal: Goal, facts: ClusterFacts, name: str) -> str:
     """What else can be typed when a node is away."""
+    again = f"{goal.direction.value} --degraded"
     if name in facts.off:
-        return "; it is known to be off: `up --degraded` starts without it"
-    return f"; if it is off, say so: `orchestrate fence {name}`, or `orchestrate fence-ack {name}`, then `up --degraded`"
+        return f"; it is known to be off: `{again}` does without it"
+    return f"; if it is off, say so: `orchestrate fence {name}`, or `orchestrate fence-ack {name}`, then `{again}`"
 
 
 def wrong_node(facts: ClusterFacts, wanted: Wanted) -> Refused | None:

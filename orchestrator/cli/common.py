@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -10,8 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import anyio
+import click
 
 from orchestrator.config import Config, load
+from orchestrator.errors import ConfigError, NotAgreedError
+from orchestrator.lease import holder
 from orchestrator.remote import Answer, Remote
 from states.facts import ClusterFacts
 
@@ -22,6 +26,34 @@ if TYPE_CHECKING:
 def read_config(obj: dict[str, Path | None]) -> Config:
     """The configuration the command line names. Raises ConfigError before any connection is made."""
     return load(obj["config"] or Path("cluster.toml"))
+
+
+def known_node(config: Config, name: str) -> str:
+    """The node that was typed. Raises ConfigError for one that cluster.toml does not have."""
+    if name not in config.names:
+        raise ConfigError(f"there is no node {name} in {config.path}; there are {', '.join(config.names)}")
+    return name
+
+
+def known_resource(config: Config, name: str) -> str:
+    """The resource that was typed. Raises ConfigError for one that cluster.toml does not have."""
+    if name not in config.resource:
+        raise ConfigError(f"there is no resource {name} in {config.path}; there are {', '.join(config.resource)}")
+    return name
+
+
+def new_run() -> tuple[str, str]:
+    """This process as a lease names it, and the name of a run of its: other than those of all its others."""
+    name = holder()
+    return name, f"{int(wall_clock() * 1000):x}-{name.split(':')[1]}"
+
+
+def ask(question: str) -> None:
+    """Go on only if a human says so. Raises NotAgreedError if not, ConfigError where there is no terminal to ask on."""
+    if not sys.stdin.isatty():
+        raise ConfigError(f"nobody is there to be asked {question!r}: stdin is no terminal; sure of it? add --yes")
+    if not click.confirm(question):
+        raise NotAgreedError("nothing was done")
 
 
 def make_transport(config: Config) -> Transport:
@@ -57,6 +89,12 @@ async def reaching(config: Config, *, compare: bool = True) -> AsyncIterator[Rem
     finally:
         with anyio.CancelScope(shield=True), anyio.move_on_after(5):
             await transport.aclose()
+
+
+async def look_once(config: Config) -> ClusterFacts:
+    """One look at every node, over connections of its own."""
+    async with reaching(config) as remote:
+        return await look_at_all(remote)
 
 
 async def look_at_all(remote: Remote, *, zeros: bool = False) -> ClusterFacts:

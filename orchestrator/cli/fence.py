@@ -7,7 +7,7 @@ from pathlib import Path
 import anyio
 import click
 
-from orchestrator.cli.common import look_at_all, reaching, read_config
+from orchestrator.cli.common import ask, known_node, look_at_all, reaching, read_config
 from orchestrator.commands import Command, Effect
 from orchestrator.config import Config
 from orchestrator.errors import ConfigError, RefusedError, StepFailedError
@@ -26,7 +26,7 @@ def fence(obj: dict[str, Path | None], node: str, yes: bool) -> int:
     """Switch NODE off with its fence agent, from another node, and let that one's locks and disks go on."""
     config = _config(obj, node)
     if not yes:
-        click.confirm(f"Switch {node} off now?", abort=True)
+        ask(f"Switch {node} off now?")
     anyio.run(_fence, config, node)
     click.echo(f"{node} is off; the other nodes go on. `orchestrate up` takes it back when it has booted.")
     return 0
@@ -40,7 +40,7 @@ def fence_ack(obj: dict[str, Path | None], node: str, yes: bool) -> int:
     """Say that NODE is off: you have switched it off, or seen that it has no power. Wrong, and both nodes write."""
     config = _config(obj, node)
     if not yes:
-        click.confirm(f"Have you seen with your own eyes that {node} has no power?", abort=True)
+        ask(f"Have you seen with your own eyes that {node} has no power?")
     told = anyio.run(_acknowledge, config, node)
     click.echo(f"{node} counts as off on {' and '.join(told)}. Nobody serves alone yet? `orchestrate up --degraded`")
     return 0
@@ -48,10 +48,9 @@ def fence_ack(obj: dict[str, Path | None], node: str, yes: bool) -> int:
 
 def _config(obj: dict[str, Path | None], node: str) -> Config:
     config = read_config(obj)
-    if node not in config.names:
-        raise ConfigError(f"there is no node {node} in {config.path}; there are {', '.join(config.names)}")
-    if config.node[node].fence is None:
-        raise ConfigError(f"{config.path}: no fencing is configured for {node}; give each node a [node.NAME.fence]")
+    if config.node[known_node(config, node)].fence is None:
+        raise ConfigError(f"{config.path}: no fencing is configured for {node}; give each node a [node.NAME.fence] "
+                          "(docs/configuration.md), then `orchestrate up`")
     return config
 
 

@@ -15,14 +15,15 @@ from orchestrator.render import draw_journal
 
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="Print the records as JSON lines.")
-@click.option("-n", "--last", type=int, default=0, help="Only the last N records.")
+@click.option("-n", "--last", type=click.IntRange(1), help="Only the last N records.")
 @click.pass_obj
-def journal(obj: dict[str, Path | None], as_json: bool, last: int) -> int:
+def journal(obj: dict[str, Path | None], as_json: bool, last: int | None) -> int:
     """What was intended on this cluster from this machine, what came of it, and why."""
     records = tuple(read(journal_path(read_config(obj))))
+    shown = records[-last:] if last is not None else records
     if as_json:
-        for record in records[-last:]:
+        for record in shown:
             click.echo(json.dumps(record, sort_keys=True))
     else:
-        draw_journal(records[-last:], open_intents(records), sys.stdout)
+        draw_journal(shown, open_intents(records), sys.stdout)
     return 0

@@ -12,13 +12,12 @@ import anyio
 import click
 from attrs import evolve
 
-from orchestrator.cli.common import journal_path, look_at_all, reaching, read_config, wall_clock
+from orchestrator.cli.common import journal_path, known_node, known_resource, look_once, new_run, reaching, read_config, wall_clock
 from orchestrator.cli.run import Outcome, opened, tell
 from orchestrator.config import Config
 from orchestrator.engine import Engine
 from orchestrator.errors import ConfigError, RefusedError
 from orchestrator.journal import Journal, newest, read
-from orchestrator.lease import holder
 from orchestrator.recovery.account import Ended, write_account
 from orchestrator.recovery.assessed import as_document, draw_assessment
 from orchestrator.recovery.file_report import approximate
@@ -31,6 +30,7 @@ from states.assessment import Assessment, assess, consent_for
 from states.consent import NOTHING_CHANGED, Consent
 from states.facts import ClusterFacts
 from states.goal import Direction, Goal, Ledger, Refused
+from states.reach import unseen
 
 
 @click.command(name="recover-splitbrain")
@@ -53,10 +53,10 @@ def recover_splitbrain(
     config = read_config(obj)
     names = _chosen(config, resource, every, victim)
     goal = config.goal(Direction.UP)
-    facts = anyio.run(_look, config)
+    facts = anyio.run(look_once, config)
     found = tuple(assess(goal, facts, name, config.agents) for name in names)
     if only_plan:
-        return _show(config, found, anyio.run(_files, config, found), as_json=as_json)
+        return _show(config, goal, facts, found, anyio.run(_files, config, found), as_json=as_json)
     with opened(obj, config, quiet=quiet) as (journal, screen):
         consents = _consents(goal, facts, found, victim, shown, journal, one=not every)
         if not consents:
@@ -81,16 +81,9 @@ def _report(consent: Consent, found: tuple[Assessment, ...], goal: Goal, facts: 
 def _chosen(config: Config, resource: str | None, every: bool, victim: str | None) -> tuple[str, ...]:
     if (resource is None) != every:
         raise ConfigError("name one resource, or --all")
-    if resource is not None and resource not in config.resource:
-        raise ConfigError(f"there is no resource {resource} in {config.path}; there are {', '.join(config.resource)}")
-    if victim is not None and victim not in config.names:
-        raise ConfigError(f"there is no node {victim} in {config.path}; there are {', '.join(config.names)}")
-    return tuple(config.resource) if resource is None else (resource,)
-
-
-async def _look(config: Config) -> ClusterFacts:
-    async with reaching(config) as remote:
-        return await look_at_all(remote)
+    if victim is not None:
+        known_node(config, victim)
+    return tuple(config.resource) if resource is None else (known_resource(config, resource),)
 
 
 async def _files(config: Config, found: tuple[Assessment, ...]) -> dict[str, FileReport]:
@@ -104,8 +97,11 @@ async def _files(config: Config, found: tuple[Assessment, ...]) -> dict[str, Fil
     return reports
 
 
-def _show(config: Config, found: tuple[Assessment, ...], files: dict[str, FileReport], *, as_json: bool) -> int:
-    """Print, and remember what was shown: a consent is about that. Exit 10 if there is something to recover."""
+def _show(
+    config: Config, goal: Goal, facts: ClusterFacts, found: tuple[Assessment, ...], files: dict[str, FileReport], *, as_json: bool,
+) -> int:
+    """Print, and remember what was shown: a consent is about that. Exit 10 if there is something to recover. Raises RefusedError if
+    a node that is not seen leaves that open."""
     with Journal(journal_path(config), wall_clock) as journal:
         for one in found:
             journal.write({"kind": "assessed", "resource": one.resource, "token": one.token, "split": one.split})
@@ -117,7 +113,11 @@ def _show(config: Config, found: tuple[Assessment, ...], files: dict[str, FileRe
             draw_assessment(one, sys.stdout)
             if one.resource in files:
                 draw_files(files[one.resource], sys.stdout)
-    return 10 if any(one.split for one in found) else 0
+    if any(one.split for one in found):
+        return 10
+    for one in found:
+        _seen(goal, facts, one)
+    return 0
 
 
 # -- consent -------------------------------------------------------------------------------------------------------------
@@ -132,8 +132,10 @@ def _consents(
             consents.append(each.agreed.consent)  # an earlier run's
         elif each.split:
             consents.append(_agree(goal, facts, each, victim, shown, journal))
-        elif one:
-            raise RefusedError(_not_split(facts, each))
+        else:
+            _seen(goal, facts, each)
+            if one:
+                raise RefusedError(_not_split(each))
     return tuple(consents)
 
 
@@ -142,9 +144,17 @@ def _goes_on(consent: Consent, victim: str | None) -> bool:
     return victim is None or (victim == consent.victim and consent.by != NOTHING_CHANGED)
 
 
-def _not_split(facts: ClusterFacts, each: Assessment) -> Refused:
+def _seen(goal: Goal, facts: ClusterFacts, each: Assessment) -> None:
+    """Raises RefusedError where a node that cannot be seen leaves open whether it is split brain: unknown is not "no"."""
+    missing = next((unseen(goal, facts, one) for one in goal.resources if one.name == each.resource), None)
+    if missing is not None and not each.known:
+        raise RefusedError(evolve(missing, what=f"recover {each.resource}"))
+
+
+def _not_split(each: Assessment) -> Refused:
+    found = "it is not split brain" if each.known else "whether it is split brain cannot be told"
     sides = "; ".join(f"{side.node} {side.role}/{side.disk}, {side.connection}, identifiers {side.identifiers}" for side in each.sides)
-    return Refused("no-discard-without-consent", f"recover {each.resource}", f"it is not split brain: {each.why}; {sides}",
+    return Refused("no-discard-without-consent", f"recover {each.resource}", f"{found}: {each.why}; {sides}",
                    "orchestrate status says what it is and what to type")
 
 
@@ -193,11 +203,10 @@ def _write_consents(journal: Journal, found: tuple[Assessment, ...], consents: t
 # -- the run -------------------------------------------------------------------------------------------------------------
 
 async def _recover(config: Config, goal: Goal, journal: Journal, screen: Screen, folder: Path, no_save: str) -> Outcome:
-    name = holder()
+    name, run_id = new_run()
     with screen:
         async with reaching(config) as remote:
             saving = Saving(config, remote, folder, goal.consents, screen, no_save)
-            run_id = f"{int(wall_clock() * 1000):x}-{name.split(':')[1]}"
 
             def engine() -> Engine:
                 return Engine(remote, journal, goal, name, run_id, screen, Ledger(newest=newest(journal.past)), saver=saving)

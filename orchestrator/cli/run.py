@@ -12,13 +12,12 @@ from typing import Any
 import anyio
 import click
 
-from orchestrator.cli.common import journal_path, reaching, read_config, wall_clock
+from orchestrator.cli.common import journal_path, known_node, new_run, reaching, read_config, wall_clock
 from orchestrator.commands import Command, Effect
 from orchestrator.config import Config
 from orchestrator.engine import Engine
-from orchestrator.errors import ConfigError, RefusedError
+from orchestrator.errors import RefusedError
 from orchestrator.journal import Journal, newest, open_intents
-from orchestrator.lease import holder
 from orchestrator.render import Screen, draw_status
 from states.facts import ClusterFacts
 from states.goal import Direction, Goal, Kind, Ledger, Reached, Refused
@@ -50,7 +49,7 @@ def up(obj: dict[str, Path | None], apply_config: bool, degraded: bool, as_json:
 def down(obj: dict[str, Path | None], only: str | None, degraded: bool, as_json: bool, quiet: bool) -> int:
     """Take everything down, in the reverse order: the shares first, both sides Secondary before either is away."""
     config = read_config(obj)
-    goal = config.goal(Direction.DOWN, only=_one(config, only), degraded=degraded)
+    goal = config.goal(Direction.DOWN, only=frozenset({known_node(config, only)} if only else ()), degraded=degraded)
     with opened(obj, config, quiet=quiet) as (journal, screen):
         outcome = go(config, goal, journal, screen)
     tell(config, *outcome, as_json=as_json, quiet=quiet)
@@ -77,14 +76,6 @@ def restart(obj: dict[str, Path | None], rolling: bool, reboot: bool, quiet: boo
     return 0
 
 
-def _one(config: Config, node: str | None) -> frozenset[str]:
-    if node is None:
-        return frozenset()
-    if node not in config.names:
-        raise ConfigError(f"there is no node {node} in {config.path}; there are {', '.join(config.names)}")
-    return frozenset({node})
-
-
 @contextmanager
 def opened(obj: dict[str, Path | None], config: Config, *, quiet: bool) -> Iterator[tuple[Journal, Screen]]:
     """The journal and the screen of one run; what an earlier one left open is said."""
@@ -107,8 +98,7 @@ def go(config: Config, goal: Goal, journal: Journal, screen: Screen) -> Outcome:
 
 
 async def _run(config: Config, goal: Goal, journal: Journal, screen: Screen) -> Outcome:
-    name = holder()
-    run_id = f"{int(wall_clock() * 1000):x}-{name.split(':')[1]}"
+    name, run_id = new_run()
     ledger = Ledger(newest=newest(journal.past))
     with screen:
         async with reaching(config) as remote:

@@ -9,12 +9,11 @@ from pathlib import Path
 import anyio
 import click
 
-from orchestrator.cli.common import journal_path, look_at_all, reaching, read_config, wall_clock
+from orchestrator.cli.common import journal_path, known_resource, look_at_all, look_once, new_run, reaching, read_config, wall_clock
 from orchestrator.cli.run import go, opened
 from orchestrator.config import Config
 from orchestrator.errors import ConfigError, RefusedError
 from orchestrator.journal import Journal
-from orchestrator.lease import holder
 from orchestrator.probes.verify import PER_BLOCK
 from orchestrator.recovery.extents import Extents
 from orchestrator.recovery.found import keep_found
@@ -22,7 +21,6 @@ from orchestrator.recovery.request import SaveRequest
 from orchestrator.render import Screen
 from orchestrator.verify import Verified
 from orchestrator.verify import verify as compare
-from states.facts import ClusterFacts
 from states.goal import Direction, Ledger, Refused
 from states.pair import Pair
 from states.verify import not_repairable
@@ -41,8 +39,7 @@ def verify(obj: dict[str, Path | None], resource: str, bad: str | None, as_json:
     """Compare every block of RESOURCE on both nodes, while they serve. Repairs nothing, unless told which side is wrong. Exit 10 if
     blocks differ."""
     config = read_config(obj)
-    if resource not in config.resource:
-        raise ConfigError(f"there is no resource {resource} in {config.path}; there are {', '.join(config.resource)}")
+    known_resource(config, resource)
     if bad is not None and bad not in config.storage:
         raise ConfigError(f"there is no node {bad} with storage in {config.path}; there are {', '.join(config.storage)}")
     with opened(obj, config, quiet=quiet) as (journal, screen):
@@ -57,8 +54,7 @@ def verify(obj: dict[str, Path | None], resource: str, bad: str | None, as_json:
 
 
 async def _verify(config: Config, resource: str, journal: Journal, screen: Screen) -> Verified:
-    name = holder()
-    run_id = f"{int(wall_clock() * 1000):x}-{name.split(':')[1]}"
+    name, run_id = new_run()
     with screen:
         async with reaching(config) as remote:
             return await compare(remote, journal, config.goal(Direction.UP), config.wanted(resource), name, run_id, screen)
@@ -67,7 +63,7 @@ async def _verify(config: Config, resource: str, journal: Journal, screen: Scree
 def _repair(config: Config, found: Verified, bad: str, journal: Journal, screen: Screen) -> Verified:
     """8.4 copies marked blocks when the two meet again: the bad side goes down, its blocks are kept, and it comes back. Then all is
     compared once more."""
-    facts = anyio.run(_look, config)
+    facts = anyio.run(look_once, config)
     wanted = config.wanted(found.resource)
     blocks = Extents.of(found.compared.runs)
     violation = not_repairable(Pair.of(facts, wanted, Ledger()), facts, bad, complete=blocks.blocks == found.compared.blocks)
@@ -81,11 +77,6 @@ def _repair(config: Config, found: Verified, bad: str, journal: Journal, screen:
     journal.write({"kind": "kept", "resource": found.resource, "node": bad, "place": str(into)})
     go(config, config.goal(Direction.UP), journal, screen)
     return anyio.run(_verify, config, found.resource, journal, screen)
-
-
-async def _look(config: Config) -> ClusterFacts:
-    async with reaching(config) as remote:
-        return await look_at_all(remote)
 
 
 async def _keep(config: Config, resource: str, bad: str, blocks: Extents, into: Path) -> None:

@@ -13,6 +13,9 @@ from states.assessment import Assessment, Choice
 def draw_assessment(found: Assessment, stream: TextIO) -> None:
     """A page to decide from: the evidence, each choice with what it would lose, and what to type."""
     out = console(stream)
+    if not found.known:
+        out.print(f"{found.resource}: whether it is split brain cannot be told: {found.why}", style="yellow")
+        return
     if not found.split:
         out.print(f"{found.resource}: no split brain: {found.why}")
         return
@@ -68,10 +71,10 @@ def _who(choice: Choice) -> str | None:
 
 
 def as_document(found: Assessment) -> dict[str, Any]:
-    """The same for scripts. KiB."""
+    """The same for scripts. KiB. None: not known."""
     return {
-        "resource": found.resource, "split_brain": found.split, "why": found.why, "token": found.token, "common_ancestor": found.ancestor,
-        "left_alone": found.alone, "harmless_victim": found.harmless,
+        "resource": found.resource, "split_brain": found.split if found.known else None, "why": found.why, "token": found.token,
+        "common_ancestor": found.ancestor, "left_alone": found.alone, "harmless_victim": found.harmless,
         "under_way": {"victim": found.agreed.consent.victim, "archive": found.agreed.saved or None} if found.agreed is not None else None,
         "sides": [
             {"node": side.node, "role": side.role, "disk": side.disk, "connection": side.connection, "changed_kib": side.changed,

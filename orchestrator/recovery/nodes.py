@@ -193,10 +193,10 @@ def all_of_it(outcome: Outcome | None, doing: str) -> str:
     if isinstance(outcome, Exited) and outcome.code == 0:
         return outcome.stdout.decode(errors="replace")
     if isinstance(outcome, NotSent):
-        raise RefusedError(Refused("save-before-discard", doing, f"{outcome.why.value}: {outcome.detail}",
+        raise RefusedError(Refused("save-before-discard", doing, str(outcome),
                                    "make the node reachable and run the same command again", Kind.UNREACHABLE))
     if outcome is None or isinstance(outcome, Unknown):
-        lost = "broken off" if outcome is None else f"{outcome.why.value}: {outcome.detail}"
+        lost = "broken off" if outcome is None else str(outcome)
         raise SaveFailedError(f"{doing}: {lost}; nothing was discarded; run the same command again")
     words = (outcome.stderr + b"\n" + outcome.stdout).decode(errors="replace").split("\n")
     said = " / ".join([line.strip() for line in words if line.strip() and not re.match(r"\d+\+\d+ records|versions ", line)][-6:])

@@ -22,7 +22,7 @@ from orchestrator.recovery.files import Entry
 from orchestrator.recovery.lvm import LvmError, Segment, Volume, read_volumes
 from orchestrator.recovery.tree import Place, TreeError, read_walk, unpack
 from orchestrator.remote import Remote
-from orchestrator.transport import Exited, Outcome, Signalled, Unknown, Why
+from orchestrator.transport import Exited, Outcome, Unknown, Why
 
 SCRIPT = resources.files(__package__).joinpath("files.sh").read_text()
 WALK = 180
@@ -226,9 +226,7 @@ def said_of(outcome: Outcome | None) -> str:
     """An outcome in one line, without what it printed."""
     if isinstance(outcome, Exited):
         return f"exit {outcome.code}: {' '.join(outcome.stderr.decode(errors='replace').split())}"
-    if isinstance(outcome, Signalled):
-        return f"ended by signal {outcome.signal}"
-    return f"{outcome.why.value}: {outcome.detail}" if outcome is not None else "no answer"
+    return str(outcome) if outcome is not None else "no answer"
 
 
 def _portions(runs: tuple[Run, ...]) -> list[list[Run]]:

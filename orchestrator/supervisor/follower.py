@@ -91,7 +91,7 @@ class Follower:
                 self.intake.put(Gap(self.node, f"it has said nothing for {SILENCE:.0f} s", unreachable=True))
                 return
             why = lines.why_ended
-            words = "its follower ended" if why is None else f"{why.why.value}: {why.detail}"
+            words = "its follower ended" if why is None else str(why)
             self.intake.put(Gap(self.node, words, unreachable=isinstance(why, NotSent) and why.why is not Why.NO_SESSION))
 
     def _take(self, line: str) -> bool:

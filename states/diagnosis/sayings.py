@@ -93,7 +93,7 @@ def _unreachable(case: Case) -> Said:
     names, off = both(node.name for node in gone), case.facts.off & {node.name for node in gone}
     rest = [side for side in case.sides if side.node not in {node.name for node in gone}]
     if not rest:
-        return f"neither node can be reached: {gone[0].why}", "orchestrate status"
+        return f"neither node can be reached: {gone[0].why}", f"make {names} reachable, then: orchestrate status"
     side = rest[0]
     frozen = ", and its IO waits" if side.suspended else ""
     how = f"{side.node} is {side.role.value} and {side.disk.value}, its connection is {side.connection.value}{frozen}"
