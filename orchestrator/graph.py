@@ -13,7 +13,7 @@ ALONE = tuple(Row(f"alone_{do.name.lower()}", source, target, By.US, do, On.ONE)
 ))
 """The way of one side whose peer stays away (`states.alone`), in the pair's words: it is no table there, but a sequence."""
 MACHINES: dict[str, tuple[Row, ...]] = {
-    "resource": (*resource.TABLE, repair.RELEASE, repair.DISTRUST), "one side alone": ALONE,
+    "resource": (*resource.TABLE, repair.RELEASE, repair.DISTRUST), "alone": ALONE,
     "recovery": recovery.TABLE, "layer": layer.TABLE, "node": node.TABLE,
 }
 

@@ -186,10 +186,6 @@ class Ledger:
         written = {step.resource for step in steps if step.do is Do.DEMOTE}
         return tuple((resource, place) for resource, place in self.archives if resource not in written)
 
-    def was_sent(self, key: str) -> bool:
-        """This run has sent that step."""
-        return any(sent == key for sent, _ in self.sent)
-
     def began(self, key: str) -> float | None:
         """The node's uptime when that step was last sent, seconds."""
         return dict(self.sent).get(key)

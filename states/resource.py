@@ -21,7 +21,7 @@ from states.pair import (
     side_missing_metadata,
 )
 from states.table import On, Row
-from states.vocabulary import By, ConnectionState, DiskState, Metadata, ReplicationState, Resource
+from states.vocabulary import By, DiskState, Metadata, ReplicationState, Resource
 
 S = Resource
 COPIES = (Verdict.BITMAP_SYNC, Verdict.FULL_SYNC, Verdict.REVERTED)
@@ -280,8 +280,3 @@ def goal_state(goal: Goal, wanted: Wanted) -> Resource:
 def silent_sides(pair: Pair) -> tuple[Side, ...]:
     """Sides that do not try to connect."""
     return tuple(side for side in pair.sides if side.attached and not side.trying)
-
-
-def connection_words(side: Side) -> str:
-    """A side's link in words for people."""
-    return "no connection" if side.connection is ConnectionState.MISSING else side.connection.value

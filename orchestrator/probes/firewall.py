@@ -13,8 +13,6 @@ from attrs import frozen
 
 from states.vocabulary import Layer
 
-NFT_CHAIN = re.compile(r"table (\S+) (\S+) \{|chain (\S+) \{|(type filter hook input [^;]*;)(?: policy (\w+);)?")
-
 
 @frozen
 class Port:
