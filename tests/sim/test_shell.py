@@ -23,7 +23,7 @@ SNIPPETS = (Path(__file__).with_name("shell_snippets.txt")).read_text().split("\
 UNKNOWN = (
     "x=`date`", "sleep 1 &", "[[ a ]]", "function f { :; }", "a=(1 2)", "cat <<<x", "echo ~", "x=~/a", "eval 'a=1'", "cd /run", "set -e",
     "echo $'a'", "echo $\"a\"", "${x:?no}", "echo ${x/a/b}", "echo ${x:1:2}", "echo ${@#x}", "echo $((x = 1))", "echo $((x++))",
-    "echo $((1 ? 2 : 3))", "break", "f() { continue; }", "for i in 1; do (break); done", "break 2", "exec cat", "x >&", "cat <>f",
+    "echo $((1 ? 2 : 3))", "break", "f() { continue; }", "for i in 1; do (break); done", "break 2", "exec cat >f", "x >&", "cat <>f",
     "echo >|f", "case a in a) b ;& esac", "a |& b", "if true; fi", "fi", "echo )", "(", "{ echo", "'", "\"", "echo ${x", "echo $((1",
     "echo $(", "a && ", "| a", "cat <<E", "cat <<E\nx\n", "test() { :; }", "printf '%q' x", "printf '%05d' 1", "echo -n x", "[ a == a ]",
     "[ -t 0 ]", ". /etc/profile", "time ls", "! ! true", "select x in a; do :; done", "export x=$y", "coproc a", "trap 'echo x' EXIT",
