@@ -82,6 +82,11 @@ class Remote:
         self._calls: dict[tuple[str, bool, bool], str] = {}
         self._look_script, self._script = "\n".join(looks), "\n".join((*looks, *acts))
 
+    def services(self, node: str) -> tuple[str, ...]:
+        """The daemons of this node's stack, as systemd names their units; of the original stack, as the kernel names their processes."""
+        stack = self._stacks[node]
+        return () if stack is None else stack.services
+
     def expected(self, node: str) -> tuple[look.Expected, ...]:
         """What this node's look is compared with."""
         return self._expected[node]
@@ -220,6 +225,8 @@ def _why_cut(outcome: Exited) -> str:
     if outcome.code in (124, 137):
         return "it answers, but a look did not end in time: something hangs there"
     words = outcome.stderr.decode(errors="replace").strip().splitlines()
+    if outcome.code == 125 and words and re.search("invalid option -- '?k", words[-1]):  # timeout's own, before it starts anything
+        return f"its coreutils are older than 8.5 ({words[-1]}): it needs legacy = true"
     return f"its answer was cut off (exit {outcome.code}{': ' + words[-1] if words else ''})"
 
 

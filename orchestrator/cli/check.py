@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import anyio
@@ -48,7 +49,16 @@ async def _check(config: Config, test_fencing: bool) -> tuple[Finding, ...]:
     async with reaching(config) as remote:
         facts = await look_at_all(remote, zeros=True)
         tested = await _test_fencing(remote, facts) if test_fencing else ()
-        return (*tested, *findings(config.goal(Direction.UP), facts, await _boots(remote, facts)))
+        return (*tested, *old_ssh(config), *findings(config.goal(Direction.UP), facts, await _boots(remote, facts)))
+
+
+def old_ssh(config: Config) -> Iterator[Finding]:
+    """What `legacy` gives up, of each node it is said of: it is for sshd 5.3 to 7.4, and nobody takes it back when the node is replaced."""
+    for name, node in config.node.items():
+        if config.ssh.legacy or node.legacy:
+            section = f"[node.{name}]" if node.legacy else "[ssh]"
+            yield Finding(Weight.NOTE, name, "SSH to it also takes SHA-1 key exchanges and CBC ciphers, as sshd 5.3 to 7.4 may need",
+                          f"legacy = true in {section}", "reach it over a network you trust; once its sshd is newer, take that line out")
 
 
 async def _boots(remote: Remote, facts: ClusterFacts) -> tuple[BootFacts, ...]:

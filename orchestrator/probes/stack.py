@@ -84,14 +84,15 @@ def hung_since(sections: Sections) -> float | None:
 
 # -- the cluster's own layers ------------------------------------------------------------------------------------------
 
-def _packages(sections: Sections, expected: ExpectedStack) -> Fact:
-    text = sections.get("packages")
-    if text is None:
-        return UNKNOWN, "not seen"
-    missing = sorted({line.removeprefix("missing ") for line in text.splitlines() if line.startswith("missing ")})
-    if not missing:
-        return UP, "every program is there"
-    return FAILED, f"not installed: {', '.join(missing)} (as Debian names them); install them, then run again"
+def packages(remedy: str) -> Callable[[Sections, ExpectedStack], Fact]:
+    """The programs that the layers are made of. `remedy`: what is said behind the names of the packages that are not there."""
+    def read(sections: Sections, expected: ExpectedStack) -> Fact:
+        text = sections.get("packages")
+        if text is None:
+            return UNKNOWN, "not seen"
+        missing = sorted({line.removeprefix("missing ") for line in text.splitlines() if line.startswith("missing ")})
+        return (FAILED, f"not installed: {', '.join(missing)}{remedy}, then run again") if missing else (UP, "every program is there")
+    return read
 
 
 def _files(sections: Sections, expected: ExpectedStack) -> Fact:
@@ -141,19 +142,20 @@ def _authkey(sections: Sections, expected: ExpectedStack) -> Fact:
     return UP, f"sha256 {hashlib.sha256(key.strip().encode()).hexdigest()[:16]}"
 
 
-def _running(sections: Sections, layer: str) -> bool | None:
+def is_running(sections: Sections, service: str) -> bool | None:
+    """Whether a daemon was seen to run; None where nobody could look."""
     text = sections.get("services")
-    return None if text is None else f"running {SERVICES[layer]}" in text.splitlines()
+    return None if text is None else f"running {service}" in text.splitlines()
 
 
 def _service(layer: str, ready: Callable[[Sections], Fact] | None = None) -> Callable[[Sections, ExpectedStack], Fact]:
     """A daemon: it runs or not; and where it runs, what it says of itself."""
     def read(sections: Sections, expected: ExpectedStack) -> Fact:
-        running = _running(sections, layer)
+        running = is_running(sections, SERVICES[layer])
         if running is None:
             return UNKNOWN, "not seen"
         if not running:
-            return _victim(sections) if layer == "dlm" and spaces(sections) else (DOWN, f"{SERVICES[layer]} does not run")
+            return left_behind(sections) if layer == "dlm" and spaces(sections) else (DOWN, f"{SERVICES[layer]} does not run")
         return ready(sections) if ready is not None else (UP, f"{SERVICES[layer]} runs")
     return read
 
@@ -192,12 +194,13 @@ def _dlm(sections: Sections) -> Fact:
     return (UP, f"it answers{gone}") if "quorate 1" in status else (STARTING, "not quorate")
 
 
-def _victim(sections: Sections) -> Fact:
+def left_behind(sections: Sections) -> Fact:
     """The lock manager is gone and its lockspaces are not: another node threw this one out, or it was killed."""
     return HUNG, f"it is gone, and left lockspaces behind ({', '.join(spaces(sections))}): only a power cycle of this node helps"
 
 
-def _samba(sections: Sections) -> Fact:
+def smbd(sections: Sections) -> Fact:
+    """It runs; who uses it."""
     count = (sections.get("sessions") or "").strip()
     return UP, f"smbd runs, {count if count.isdecimal() else '?'} open sessions"
 
@@ -214,13 +217,13 @@ def _ctdb(sections: Sections) -> Fact:
 
 
 READERS: Readers = {
-    "packages": _packages,
+    "packages": packages(" (as Debian names them); install them"),
     "files": _files,
     "authkey": _authkey,
     "corosync": _service("corosync", _corosync),
     "dlm": _service("dlm", _dlm),
     "lvmlockd": _service("lvmlockd"),
     "ctdb": _service("ctdb", _ctdb),
-    "samba": _service("samba", _samba),
+    "samba": _service("samba", smbd),
     "nfs": _service("nfs"),
 }

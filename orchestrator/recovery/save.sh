@@ -87,13 +87,19 @@ dump() { # NAME WORD...: `drbdadm WORD... dump-md NAME`, kept for the caller to 
 own() { # NAME MINOR DISK IDENTIFIERS HOLDER EPOCH: what a side that is Down changed alone
 	down_now "$1" "$2" "$3" "$4" && leased "$5" "$6" || return
 	mkdir -p $RUN || return
-	$adm apply-al "$1" >>"$RUN/dump-$1.al" 2>&1 # "Marked additional 12 MB as out-of-sync based on AL." after a crash, the first time
+	apply_log "$1" "$2" >>"$RUN/dump-$1.al" 2>&1 # "Marked additional 12 MB as out-of-sync based on AL." after a crash, the first time
 	code=$?
 	while IFS= read -r line; do printf '%s\n' "$line"; done <"$RUN/dump-$1.al"
 	[ $code = 0 ] || return $code
 	dump "$1" && same "$1" "$2" "$3" "$4" || return
 	versions
 	printf 'own\n'
+}
+
+apply_log() { # NAME MINOR: what the activity log names counts as changed
+	if [ $old = no ]; then $adm apply-al "$1"; return; fi
+	$adm attach "$1" || return # 8.3 has no apply-al: its kernel does that when it attaches, and writes the bitmap (drbd_nl.c, 8.3.16)
+	take_down "$1" "$2"
 }
 
 # -- the flush: a Primary keeps its bitmap in memory; it writes it down when it disconnects from Connecting ----------------

@@ -19,7 +19,6 @@ from attrs import define, field
 
 from orchestrator.errors import LeaseHeldError
 from orchestrator.lease import is_dead
-from orchestrator.probes.stack import SERVICES
 from orchestrator.remote import Remote
 from orchestrator.supervisor import counts
 from orchestrator.supervisor.follower import NOBODY, Follower, Wish
@@ -128,8 +127,7 @@ class Observer:
                 await follower.first.wait()
 
     def _wish(self, node: str) -> Wish:
-        layers = [placed.name for placed in self.goal.stack.layers if node in placed.nodes] if self.goal.stack is not None else []
-        services = tuple(SERVICES[name] for name in layers if name in SERVICES)
+        services = self.remote.services(node)
         return Wish(self.holder, self.remote.config.supervise.sweep, services, services)
 
     # -- the loop ----------------------------------------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 # What announces nothing, compared again and again with builtins alone: nothing in here forks. Each line that is said begins
-# with "==", and is said when it is not what was said last. Arguments of `sweep`: none; $services are systemd's units.
+# with "==", and is said when it is not what was said last. Arguments of `sweep`: none; $services are systemd's units, or where
+# there is no systemd the names of processes.
 STATE=/var/lib/orchestrate
 told() { printf '==%s\n' "$*" || exit 0; } # whoever listened has gone
 
@@ -56,12 +57,29 @@ say_drbd() {
 units_now() { # into $units: UNIT=PID of each, the first process systemd knows of, "-" where there is none
 	units=''
 	for unit in $services; do
+		if [ ! -d /run/systemd/system ]; then process_of "$unit"; units="$units $unit=$pid"; continue; fi
 		pid=''
 		for place in /sys/fs/cgroup/system.slice /sys/fs/cgroup/systemd/system.slice; do
 			[ -r "$place/$unit.service/cgroup.procs" ] && read -r pid <"$place/$unit.service/cgroup.procs" && break
 		done
 		units="$units $unit=${pid:--}"
 	done
+}
+
+process_of() { # NAME, into $pid: the process found before, if it still has that name; else the first that has; "-" without one
+	pid=-
+	case $units_was in *" $1="*) pid=${units_was#*" $1="}; pid=${pid%% *} ;; esac
+	is_named "$pid" "$1" && return
+	for each in /proc/[0-9]*; do
+		pid=${each#/proc/}
+		is_named "$pid" "$1" && return
+	done
+	pid=-
+}
+
+is_named() { # PID NAME: it has that name and is not only waiting to be buried
+	[ -r "/proc/$1/stat" ] && read -r line 2>/dev/null <"/proc/$1/stat" || return 1
+	case $line in *"($2) Z "*) return 1 ;; *"($2) "*) ;; *) return 1 ;; esac
 }
 
 mounts_now() {

@@ -177,6 +177,34 @@ def test_all_of_it(here: Here, tmp_path: Path) -> None:
     assert done.count("connect r0") == 1
 
 
+OLD_ADM = r"""echo "$*" >>$HERE/calls
+case "$*" in
+--version) echo DRBDADM_VERSION=8.3.16 ;;
+apply-al*) echo "drbdadm: Unknown command 'apply-al'" >&2; exit 20 ;;
+attach*) sed -i s/cs:Unconfigured/cs:StandAlone/ $HERE/proc-drbd ;;
+down*) sed -i 's/ 1: cs:.*/ 1: cs:Unconfigured/' $HERE/proc-drbd ;;
+*dump-md*) cat $HERE/dump ;;
+connect*) sed -i s/cs:StandAlone/cs:WFConnection/ $HERE/proc-drbd ;;
+disconnect*) sed -i s/cs:WFConnection/cs:StandAlone/ $HERE/proc-drbd ;;
+esac"""
+
+
+def test_with_the_words_of_8_3(here: Here, tmp_path: Path) -> None:
+    """Its drbdadm cannot apply the activity log; its kernel does when it attaches. The survivor's bitmap is written down as ever."""
+    for node in (VICTIM, SURVIVOR):
+        (here.folder / node / "bin" / "drbdadm").write_text(f"#!/bin/sh\n{OLD_ADM}\n")
+        proc = here.folder / node / "proc-drbd"
+        lines = proc.read_text() if proc.exists() else PROC.partition("\n\n")[0] + "\n 1: cs:Unconfigured\n"
+        proc.write_text(lines.replace("version: 8.4.11 (api:1/proto:86-101)", "version: 8.3.16 (api:88/proto:86-97)"))
+    made = here.save(tmp_path / "r0")
+    assert (made.victim.extents, made.survivor.extents, made.saved) == (here.torn.own, here.torn.theirs, here.torn.saved)
+    assert b"".join(Archive.open(tmp_path / "r0").pieces()) == cut(here.torn.victim, here.torn.saved)
+    assert [line for line in here.calls(VICTIM) if line != "--version"] == [
+        "attach r0", "secondary r0", "disconnect r0", "down r0", "dump-md r0"]
+    assert [line for line in here.calls(SURVIVOR) if "r0" in line and not line.startswith("iptables")] == [
+        "connect r0", "disconnect r0", "-- --force dump-md r0"]
+
+
 @pytest.mark.parametrize("old", [False, True], ids=["deferred removal", "a device mapper that knows none"])
 def test_broken_off_and_gone_on_with(here: Here, tmp_path: Path, old: bool) -> None:
     class Breaks(Silent):

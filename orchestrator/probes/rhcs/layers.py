@@ -13,7 +13,7 @@ from orchestrator.probes.rhcs.clustat import read_clustat
 from orchestrator.probes.rhcs.cluster_conf import problems, read_conf, version_of, with_version
 from orchestrator.probes.rhcs.cman import CmanStatus, read_domain, read_status
 from orchestrator.probes.sections import Sections
-from orchestrator.probes.stack import ExpectedFile, ExpectedStack, Readers, difference
+from orchestrator.probes.stack import ExpectedFile, ExpectedStack, Readers, difference, is_running, left_behind, packages, smbd
 from orchestrator.probes.volumes import Fact, spaces, stopped_spaces
 from states.vocabulary import Layer
 
@@ -24,16 +24,6 @@ PROCESSES = {"cman": "corosync", "fenced": "fenced", "clvmd": "clvmd", "rgmanage
 BOOT_LINKS = ("cman", "clvmd", "gfs2", "rgmanager", "smb", "nmb")
 """Services that no boot may start; DRBD's own is looked for anyhow."""
 SILENT = re.compile(r"^code (?:124|137)$", re.MULTILINE)
-
-
-def _packages(sections: Sections, expected: ExpectedStack) -> Fact:
-    text = sections.get("packages")
-    if text is None:
-        return UNKNOWN, "not seen"
-    missing = sorted({line.removeprefix("missing ") for line in text.splitlines() if line.startswith("missing ")})
-    if not missing:
-        return UP, "every program is there"
-    return FAILED, f"not installed: {', '.join(missing)}; yum install them, then run again"
 
 
 def _hosts(sections: Sections, expected: ExpectedStack) -> Fact:
@@ -106,23 +96,28 @@ def _lvmconf(sections: Sections, expected: ExpectedStack) -> Fact:
     return DOWN, f"{seen}; {'LVM sees the disks below DRBD' if wanted not in filters else 'they are hidden'}"
 
 
-def _runs(sections: Sections, layer: str) -> bool | None:
-    text = sections.get("services")
-    return None if text is None else f"running {PROCESSES[layer]}" in text.splitlines()
+ASKED = {
+    # layer       section    who answers     what it is if that is silent
+    "cman":      ("cman",    "cman_tool",    STARTING),  # a busy node's is slow; the wait has its limit
+    "fenced":    ("domain",  "fence_tool",   HUNG),
+    "rgmanager": ("clustat", "clustat",      HUNG),
+}
+"""Daemons that are asked through a tool, which may hang."""
 
 
 def _daemon(layer: str, ready: Callable[[Sections, ExpectedStack], Fact]) -> Callable[[Sections, ExpectedStack], Fact]:
     """A daemon: its process is there or not; and where it is, what it and the kernel say."""
+    section, tool, silent = ASKED.get(layer, ("", "", UNKNOWN))
+
     def read(sections: Sections, expected: ExpectedStack) -> Fact:
-        running = _runs(sections, layer)
+        running = is_running(sections, PROCESSES[layer])
         if running is None:
             return UNKNOWN, "not seen"
-        if running:
-            return ready(sections, expected)
-        left = spaces(sections)
-        if left and layer in ("cman", "fenced"):
-            return HUNG, f"it is gone, and left lockspaces behind ({', '.join(left)}): only a power cycle of this node helps"
-        return DOWN, f"{PROCESSES[layer]} does not run"
+        if not running and layer in ("cman", "fenced") and spaces(sections):
+            return left_behind(sections)
+        if not running:
+            return DOWN, f"{PROCESSES[layer]} does not run"
+        return (silent, f"{tool} does not answer") if SILENT.search(sections.get(section) or "") else ready(sections, expected)
     return read
 
 
@@ -131,10 +126,7 @@ def _status(sections: Sections) -> CmanStatus | None:
 
 
 def _cman(sections: Sections, expected: ExpectedStack) -> Fact:
-    text = sections.get("cman") or ""
     status = _status(sections)
-    if SILENT.search(text):
-        return STARTING, "cman_tool does not answer"
     if status is None or not status.member:
         return STARTING, "corosync runs, and cman is no member of a cluster"
     if status.cluster != expected.cluster:
@@ -148,7 +140,7 @@ def _cman(sections: Sections, expected: ExpectedStack) -> Fact:
 
 def _version(sections: Sections, expected: ExpectedStack) -> Fact:
     """What runs, and what the file has."""
-    if _runs(sections, "cman") is False:
+    if is_running(sections, PROCESSES["cman"]) is False:
         return UP, "cman does not run: it will read the file that is there"
     running, text = _status(sections), sections.get("at /etc/cluster/cluster.conf")
     there = None if text is None else version_of(text)
@@ -162,8 +154,6 @@ def _version(sections: Sections, expected: ExpectedStack) -> Fact:
 def _fenced(sections: Sections, expected: ExpectedStack) -> Fact:
     text = sections.get("domain") or ""
     domain, status = read_domain(text.partition("\ncode ")[0] + "\n"), _status(sections)
-    if SILENT.search(text):
-        return HUNG, "fence_tool does not answer"
     if domain is None:
         return DOWN, "fenced runs, and is in no fence domain"
     if domain.waits == "fencing" or domain.victim:
@@ -186,22 +176,18 @@ def _clvmd(sections: Sections, expected: ExpectedStack) -> Fact:
 
 
 def _rgmanager(sections: Sections, expected: ExpectedStack) -> Fact:
-    text = sections.get("clustat") or ""
-    seen = read_clustat(text)
-    if SILENT.search(text):
-        return HUNG, "clustat does not answer"
+    seen = read_clustat(sections.get("clustat") or "")
     if seen is None or not seen.managed:
         return STARTING, "it runs, and has not joined"
     return UP, f"{len(seen.services)} services, {sum(one.state == 'failed' for one in seen.services)} of them failed"
 
 
 def _samba(sections: Sections, expected: ExpectedStack) -> Fact:
-    count = (sections.get("sessions") or "").strip()
-    return UP, f"smbd runs, {count if count.isdecimal() else '?'} open sessions"
+    return smbd(sections)
 
 
 READERS: Readers = {
-    "packages": _packages,
+    "packages": packages("; yum install them"),
     "hosts": _hosts,
     "files": _files,
     "lvmconf": _lvmconf,
