@@ -113,11 +113,12 @@ def _started_early(boot: BootFacts, service: str) -> Iterator[Finding]:
             alone.append(str(link))
         elif (link.number, service) < (drbd.number, "drbd"):
             early.append(f"{link} before {drbd}")
+    alone_there = ": with two_node it is quorate by itself, and fences a node that boots more slowly" if service == "cman" else ""
     weight = Weight.PROBLEM if service == MONITOR or service in MEMBERS else Weight.DANGER
     if early:
-        yield Finding(weight, boot.node, f"{service} starts before DRBD", ", ".join(early), _off(boot, service))
+        yield Finding(weight, boot.node, f"{service} starts before DRBD{alone_there}", ", ".join(early), _off(boot, service))
     if alone:
-        yield Finding(weight, boot.node, f"{service} starts where DRBD does not", ", ".join(alone), _off(boot, service))
+        yield Finding(weight, boot.node, f"{service} starts where DRBD does not{alone_there}", ", ".join(alone), _off(boot, service))
 
 
 def _stopped_late(boot: BootFacts, service: str) -> Iterator[Finding]:

@@ -71,6 +71,22 @@ def _letting_go(wanted: Wanted, side: Side) -> str:
     return "stop what uses it (vgchange -an); then that side is not UpToDate, whatever DRBD says: docs/hazards.md, `LVM under DRBD`"
 
 
+def _ports(goal: Goal, facts: ClusterFacts) -> Iterator[Finding]:
+    for wanted in goal.resources:
+        for node in wanted.nodes:
+            fact = facts.node(node).layer("port")
+            if "port" in wanted.layers and fact.state is Layer.DOWN:
+                yield Finding(Weight.NOTE, node, f"its packet filter keeps the other node out, from {wanted.name} or from the cluster",
+                              fact.detail, "`orchestrate up` adds rules for just these ports, from that address alone; the filter stays on")
+
+
+def _never_synced(goal: Goal, facts: ClusterFacts) -> Iterator[Finding]:
+    for wanted in goal.resources:
+        if classify(Pair.of(facts, wanted, Ledger())) is Resource.INCONSISTENT:
+            yield Finding(Weight.NOTE, wanted.name, "neither side is UpToDate: until one is declared good, nothing can be Primary",
+                          "both are Inconsistent and just created", "`orchestrate up` declares one good, and copies it to the other")
+
+
 def _volumes(goal: Goal, facts: ClusterFacts) -> Iterator[Finding]:
     for placed in goal.stack.layers if goal.stack is not None else ():
         for node in placed.nodes:
@@ -132,4 +148,4 @@ def exit_code(found: tuple[Finding, ...]) -> int:
 
 
 Check = Callable[[Goal, ClusterFacts], Iterator[Finding]]
-CHECKS: tuple[Check, ...] = (_reachable, _versions, _boot, _backing, _volumes, _pairs, _fencing, _samba, _way)
+CHECKS: tuple[Check, ...] = (_reachable, _versions, _boot, _backing, _ports, _never_synced, _volumes, _pairs, _fencing, _samba, _way)

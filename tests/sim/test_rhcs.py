@@ -1,9 +1,8 @@
-"""The original stack on the simulator: DRBD 8.3, cman, clvmd, rgmanager, init scripts; and the traps of the how-to, each met by name."""
+"""The original stack on the simulator: DRBD 8.3, cman, clvmd, rgmanager, init scripts."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Awaitable, Callable
 from itertools import pairwise
 from pathlib import Path
 
@@ -17,22 +16,21 @@ from fixtures.sim.rhcs.stack import RhcsStack
 from fixtures.sim.runs import Life, Said
 from fixtures.sim.scratch import scratch
 from fixtures.sim.seeds import NAMES
-from fixtures.sim.stack.stage import Scene, play, stack_config
+from fixtures.sim.stack.stage import Scene, play
 from fixtures.sim.transport import SimTransport
 from fixtures.sim.world import Tempo
 from orchestrator.cli.common import look_at_all
 from orchestrator.commands import Command, Effect
-from orchestrator.config import Config
 from orchestrator.engine import Engine
 from orchestrator.journal import Journal
 from orchestrator.remote import Remote
-from orchestrator.stack_config import FenceSection
 from orchestrator.transport import Outcome
 from orchestrator.watch import Silent
 from states.consent import Consent
 from states.facts import Generation
 from states.goal import Direction, Ledger
 from states.vocabulary import Layer
+from tests.sim.rhcs_scene import by_hand, old_config, played, typed
 
 STARTS = ("service cman start", "service clvmd start", "mount /opt", "service smb start")
 SERVED, LEFT = ("service smb stop", "umount /opt", "lvchange -aln vg_opt/opt"), ("fence_tool leave", "service cman stop")
@@ -40,16 +38,6 @@ STOPS = ((*SERVED, "drbdadm secondary r0", *LEFT), (*SERVED, "service clvmd stop
 """Once its volume is let go, neither DRBD nor clvmd waits for the other."""
 MADE = ("vgcreate -c y vg_opt /dev/drbd1", "lvcreate -l 100%FREE -n opt vg_opt",
         "mkfs.gfs2 -q -O -K -p lock_dlm -t NASCluster:opt -j 2 -J 32 /dev/vg_opt/opt")
-Act = Callable[[Scene], Awaitable[None]]
-
-
-def old_config(*, token: int = 1000, fencing: bool = True) -> Config:
-    base = stack_config(token=token, fencing=fencing)
-    return evolve(base, cluster=evolve(base.cluster, name="NASCluster", profile="rhcs"))
-
-
-def played(seed: int, act: Act, config: Config | None = None) -> Scene:
-    return play(seed, act, config or old_config(), make=RhcsStack)
 
 
 def on(scene: Scene, node: str, since: int = 0) -> list[str]:
@@ -58,11 +46,6 @@ def on(scene: Scene, node: str, since: int = 0) -> list[str]:
 
 def in_order(log: list[str], wanted: tuple[str, ...]) -> bool:
     return [words for words in log if words in wanted] == list(wanted)
-
-
-async def typed(scene: Scene, index: int, command: str) -> str:
-    """A human at a node."""
-    return (await scene.world.machines[index].run(("sh", "-c", command), pace=sleep)).stdout
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -140,82 +123,6 @@ def test_a_new_setting_raises_the_version_and_the_running_cluster_is_told() -> N
     assert [one.words for one in scene.stack.log].count("service cman start") == 2, "nothing was restarted"
 
 
-# -- the traps ---------------------------------------------------------------------------------------------------------
-
-def test_by_hand_one_cman_alone_has_the_other_node_fenced() -> None:
-    async def act(scene: Scene) -> None:
-        await scene.brought_up()
-        await scene.down()
-        await typed(scene, 0, "/sbin/service cman start")
-        await anyio.sleep(70)  # of the virtual clock: post_join_delay is 60
-
-    scene = played(3, act)
-    assert [(victim, by) for _, victim, by in scene.stack.shooting.shots] == [(1, NAMES[0])]
-
-
-@pytest.mark.parametrize("wrong", ["127.0.0.1", ""])
-def test_a_name_that_leads_elsewhere_is_said_and_nobody_is_fenced_for_it(wrong: str) -> None:
-    said: list[Said] = []
-
-    async def act(scene: Scene) -> None:
-        files = scene.world.machines[1].files
-        names = files.read("/etc/hosts").replace(f"10.99.1.11 {NAMES[0]}\n", f"{wrong} {NAMES[0]}\n" if wrong else "")
-        files.write("/etc/hosts", names)
-        said.append(await scene.up())
-        await anyio.sleep(90)  # of the virtual clock: as above
-
-    scene = played(4, act)
-    assert said[0].code == 4
-    assert f"{NAMES[0]} leads {f'to {wrong}' if wrong else 'nowhere'} here, cluster.toml says 10.99.1.11: mend /etc/hosts" in said[0].text
-    assert scene.stack.shooting.shots == []
-    assert "service cman start" not in [one.words for one in scene.stack.log]
-
-
-def test_clvmd_before_drbd_takes_the_disk_and_up_mends_it() -> None:
-    """The stock order, typed: LVM sees vda3, and its volume stands on it, when DRBD comes."""
-    said: list[Said] = []
-    seen: list[str] = []
-
-    async def act(scene: Scene) -> None:
-        await scene.brought_up()
-        await scene.down()
-        machine = scene.world.machines[1]
-        machine.files.write("/etc/lvm/lvm.conf", machine.files.read("/etc/lvm/lvm.conf").replace('"r|^/dev/vda3$|"', '"a/.*/"'))
-        for index in (0, 1):
-            scene.world.group.start_soon(typed, scene, index, "/sbin/service cman start")
-        await anyio.sleep(20)  # of the virtual clock: both are members
-        await typed(scene, 1, "/sbin/service clvmd start; drbdadm attach r0 2>&1")
-        seen.append(scene.world.drbd.volumes[0].half(1).holder)
-        said.append(await scene.up())
-
-    scene = played(5, act)
-    assert seen == ["dm-0"]
-    assert said[0].code == 0, said[0].text
-    assert any(key.startswith("release-backing") for key in said[0].sent)
-    assert any(key.startswith("distrust") for key in said[0].sent)
-    assert not scene.oracles.harms
-
-
-def test_a_cluster_conf_of_somebody_with_fence_manual_is_refused_by_name() -> None:
-    said: list[Said] = []
-    conf = ('<?xml version="1.0"?>\n<cluster name="NASCluster" config_version="7">\n<cman two_node="1" expected_votes="1"/>\n<clusternodes>'
-            '<clusternode name="linux-nas01" nodeid="1"><fence><method name="m"><device name="human"/></method></fence></clusternode>\n'
-            '<clusternode name="linux-nas02" nodeid="2"/></clusternodes>\n'
-            '<fencedevices><fencedevice name="human" agent="fence_manual"/></fencedevices></cluster>\n')
-
-    async def act(scene: Scene) -> None:
-        for machine in scene.world.machines:
-            machine.files.makedirs("/etc/cluster")
-            machine.files.write("/etc/cluster/cluster.conf", conf)
-        said.append(await scene.up())
-        said.append(await scene.operator.run(apply_config=True))
-        assert 'config_version="8"' in scene.world.machines[0].files.read("/etc/cluster/cluster.conf")
-
-    played(6, act)
-    assert (said[0].code, said[1].code) == (3, 0)
-    assert "fence device human: agent fence_manual: there is no such agent since cluster 3" in said[0].text
-
-
 # -- it breaks ---------------------------------------------------------------------------------------------------------
 
 def test_a_node_without_power_is_fenced_once_and_the_other_serves_on() -> None:
@@ -231,13 +138,6 @@ def test_a_node_without_power_is_fenced_once_and_the_other_serves_on() -> None:
     scene = played(7, act)
     assert found == [True, 0, (True, True)]
     assert not scene.oracles.harms
-
-
-def by_hand() -> Config:
-    """method = "manual" for both: nobody is ever shot."""
-    config = old_config()
-    fence = FenceSection(method="manual")
-    return evolve(config, node={name: evolve(node, fence=fence) for name, node in config.node.items()})
 
 
 async def written(scene: Scene, seconds: float) -> bool:
