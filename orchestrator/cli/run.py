@@ -120,7 +120,8 @@ async def reboot_node(config: Config, node: str) -> None:
     """Reboot one node and wait until it answers with a new boot id. Raises RefusedError after REBOOT_LIMIT."""
     async with reaching(config) as remote:
         before = (await remote.look(node)).facts.boot_id
-        await remote.transport.run(Command(node, ("systemctl", "reboot"), Effect.IDEMPOTENT, 30.0))
+        words = ("/sbin/shutdown", "-r", "now") if config.cluster.profile == "rhcs" else ("systemctl", "reboot")
+        await remote.transport.run(Command(node, words, Effect.IDEMPOTENT, 30.0))
         with anyio.move_on_after(REBOOT_LIMIT):
             while True:
                 facts = (await remote.look(node)).facts

@@ -149,6 +149,25 @@ async def written(scene: Scene, seconds: float) -> bool:
     return False
 
 
+def test_one_node_after_the_other_goes_down_and_comes_back_while_the_other_serves() -> None:
+    """The steps of `restart --rolling`."""
+    codes: list[int] = []
+    served: list[bool] = []
+
+    async def act(scene: Scene) -> None:
+        await scene.brought_up()
+        for index, name in enumerate(NAMES):
+            codes.append((await scene.operator.run(Direction.DOWN, only=name)).code)
+            assert not scene.stack.services.running(index, "corosync")
+            served.append(scene.stack.volumes.write(1 - index, "/opt", 0) is Written.DONE)
+            codes.append((await scene.up()).code)
+
+    scene = played(13, act)
+    assert (codes, served) == ([0] * 4, [True] * 2)
+    assert scene.stack.shooting.shots == []
+    assert not scene.oracles.harms
+
+
 def test_where_a_human_is_the_fence_all_waits_for_a_word_and_then_goes_on() -> None:
     found: list[object] = []
 

@@ -218,7 +218,7 @@ def test_two_smbd_that_share_no_locks_are_said_before_and_after() -> None:
         seen.append(await checked(scene))
         await scene.brought_up()
         seen.append(await checked(scene))
-        one = evolve(scene.world.config, samba=evolve(scene.world.config.samba, serve_on=(ONE,)))
+        one = evolve(scene.world.config, samba=evolve(scene.world.config.samba, serve_on=[ONE]))
         scene.world.config = scene.operator.world.config = one
         assert (await scene.operator.run(apply_config=True)).code == 0
         seen.append(await checked(scene))
