@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from pathlib import Path
 
@@ -33,8 +34,11 @@ def supervise(obj: dict[str, Path | None], configs: tuple[Path, ...], only_check
     if only_check:
         return max(_check(config) for config in read_all(paths).values())
     form = Form(log_format) if log_format else Form.CONSOLE if sys.stderr.isatty() else Form.JSON
-    with Told(sys.stderr, form) as told:
-        anyio.run(Service(paths, make_transport, journal_path, holder(), wall_clock, told.log).run)
+    try:
+        with Told(sys.stderr, form) as told:
+            anyio.run(Service(paths, make_transport, journal_path, holder(), wall_clock, told.log).run)
+    finally:
+        gc.freeze()  # else Python looks through all objects once more before it ends: 0.15 s of CPU, on a busy machine seconds
     return 0
 
 

@@ -6,7 +6,7 @@ SIGTERM and SIGINT end it within a second. SIGHUP reads every cluster.toml again
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,8 @@ from states.goal import Direction, Ledger
 
 CLOSE = 0.2
 """Seconds that closing the connections may take."""
+HANG_UP = 0.75
+"""Seconds after which the connections are closed under whoever, told to end, still waits for a node: one that is dead says nothing."""
 
 
 @define(eq=False)
@@ -118,8 +120,9 @@ class Service:
                 observer = Observer(remote, config.goal(Direction.UP), self.clock, self.holder, ledger=ledger,
                                     write=lambda **record: journal.write({"run": "supervise", **record}, note=True))
                 told = listeners(config, self._board, self.clock, self.log, self.journal(config).parent)
-                await Supervisor(config, remote, journal, observer, told, self.holder, self.clock,
-                                 lambda text: self.log.warning("listener", cluster=name, seen=text), history).run()
+                supervisor = Supervisor(config, remote, journal, observer, told, self.holder, self.clock,
+                                        lambda text: self.log.warning("listener", cluster=name, seen=text), history)
+                await until_hung_up(supervisor.run, transport)
         finally:
             with anyio.CancelScope(shield=True), anyio.move_on_after(CLOSE):
                 await transport.aclose()
@@ -131,6 +134,33 @@ class Service:
         address = next((config.supervise.listen for config in self._configs.values() if config.supervise.listen), "")
         if address:
             group.start_soon(Pages(address, self._board, self.clock, self.log).run)
+
+
+async def until_hung_up(work: Callable[[], Awaitable[None]], transport: Transport) -> None:
+    """`work`, which holds nobody up for longer than HANG_UP when it is cancelled. What it raises."""
+    over = anyio.Event()
+    failed: list[OrchestrateError] = []
+
+    async def hang_up() -> None:
+        try:
+            await over.wait()
+        finally:
+            with anyio.CancelScope(shield=True):
+                with anyio.move_on_after(HANG_UP):
+                    await over.wait()
+                if not over.is_set():
+                    await transport.aclose()
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(hang_up)
+        try:
+            await work()
+        except OrchestrateError as error:  # carried out of the group whole
+            failed.append(error)
+        finally:
+            over.set()
+    if failed:
+        raise failed[0]
 
 
 def listeners(config: Config, board: Board, clock: Callable[[], float], log: Any, folder: Path) -> tuple[Listener, ...]:
