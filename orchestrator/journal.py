@@ -45,6 +45,14 @@ def _line(record: Record) -> bytes:
     return f"{zlib.crc32(body.encode()):08x} {body}\n".encode()
 
 
+def whole(line: bytes) -> Record | None:
+    """The record of one line, newline included; None where it is torn or damaged."""
+    checksum, _, body = line.rstrip(b"\n").partition(b" ")
+    good = line.endswith(b"\n") and checksum == f"{zlib.crc32(body):08x}".encode()
+    record: Record | None = json.loads(body) if good else None
+    return record
+
+
 def read(path: Path) -> Iterator[Record]:
     """Every whole record. Raises JournalError for damage anywhere but in the last line."""
     try:
@@ -52,9 +60,9 @@ def read(path: Path) -> Iterator[Record]:
     except FileNotFoundError:
         return
     for number, line in enumerate(lines, 1):
-        checksum, _, body = line.rstrip(b"\n").partition(b" ")
-        if line.endswith(b"\n") and checksum == f"{zlib.crc32(body):08x}".encode():
-            yield json.loads(body)
+        record = whole(line)
+        if record is not None:
+            yield record
         elif number < len(lines):
             raise JournalError(f"{path}: line {number} is damaged; move the file away to start a new one")
 

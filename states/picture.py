@@ -14,6 +14,7 @@ from states.alarm import Alarm
 from states.facts import ClusterFacts
 from states.goal import Goal
 from states.progress import Progress
+from states.verify import Verification
 
 
 @frozen
@@ -58,7 +59,8 @@ class Picture:
     supervisor is about, or whom it leaves alone; "" at rest. `counts`: totals since the start, by the names in `supervisor.counts`.
     `leases`: node, and who acts on it now (holds its lease), "" for nobody. `marks`: node, and its maintenance mark, "" for none.
     `followed`: nodes whose events come by themselves at this moment; of the others no more is known than the last look saw.
-    `stamps`: node, and its own time stamp of the newest of its DRBD's events that is in `facts` (ISO 8601)."""
+    `stamps`: node, and its own time stamp of the newest of its DRBD's events that is in `facts` (ISO 8601).
+    `verified`: of each resource the last verify that came to its end."""
 
     cluster: str
     at: float
@@ -76,6 +78,7 @@ class Picture:
     marks: tuple[tuple[str, str], ...] = ()
     followed: frozenset[str] = field(default=frozenset())
     stamps: tuple[tuple[str, str], ...] = ()
+    verified: tuple[Verification, ...] = ()
 
     def state(self, machine: str) -> Enum | None:
         """What a machine is, None if it was never seen."""

@@ -2,9 +2,30 @@
 
 from __future__ import annotations
 
+from attrs import frozen
+
+from states.alarm import Alarm, Severity
 from states.facts import ClusterFacts, Generation
 from states.pair import Pair
 from states.vocabulary import DiskState, ReplicationState, Role
+
+
+@frozen
+class Verification:
+    """A verify that came to its end. `at`: when, seconds since the epoch; `node`: where it ran; `blocks` of 4 KiB differ."""
+
+    resource: str
+    at: float
+    node: str
+    blocks: int
+
+
+def differing(found: Verification) -> Alarm:
+    """What stands until a later verify finds no block that differs, whatever DRBD itself says meanwhile."""
+    return Alarm(
+        "blocks-differ", found.resource, Severity.CRITICAL, f"{found.resource} has sides that differ, as its last verify has found",
+        f"{found.blocks} blocks of 4 KiB, found by the verify on {found.node}",
+        f"which side is right? orchestrate verify {found.resource} --repair NODE, where NODE is the wrong one; docs/split-brain.md")
 
 
 def not_comparable(pair: Pair) -> tuple[str, str] | None:

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Mapping
+from datetime import datetime
 from pathlib import Path
 
 import anyio
 import click
 
-from orchestrator.cli.common import look_at_all, reaching, read_config
+from orchestrator.cli.common import journal_path, look_at_all, reaching, read_config
 from orchestrator.config import Config
+from orchestrator.verified import Verifications
 from states.diagnosis import diagnose
 from states.facts import ClusterFacts, NodeFacts
 from states.goal import Ledger
 from states.pair import Pair
 from states.resource import classify
+from states.verify import Verification
 from states.vocabulary import Layer
 
 
@@ -27,12 +31,17 @@ def status(obj: dict[str, Path | None], as_json: bool, why: bool) -> int:
     """What is seen on both nodes, in one round trip each. Changes nothing. Exit 6 if a node could not be seen."""
     config = read_config(obj)
     facts = anyio.run(_look, config)
+    verifications = Verifications(journal_path(config))
+    verifications.read()
     if as_json:
-        click.echo(json.dumps(as_document(config, facts), indent=2))
+        click.echo(json.dumps(as_document(config, facts, verifications.last), indent=2))
     else:
         from orchestrator.render import draw_status
 
         draw_status(config, facts, sys.stdout, why=why)
+        for name in config.resource:
+            if name in verifications.last:
+                click.echo(in_words(verifications.last[name]))
     return 0 if all(node.reachable for node in facts.nodes) else 6
 
 
@@ -45,7 +54,14 @@ def _age(node: NodeFacts, since: float | None) -> float | None:
     return None if since is None else round(max(0.0, node.ended - since), 1)
 
 
-def as_document(config: Config, facts: ClusterFacts) -> dict[str, object]:
+def in_words(found: Verification) -> str:
+    """What the last verify found, on one line."""
+    when = datetime.fromtimestamp(found.at).astimezone().isoformat(" ", "seconds")
+    wrong = f"{found.blocks} blocks differ: orchestrate verify {found.resource} --repair NODE, where NODE is the wrong side"
+    return f"{found.resource}: last verified {when}: {wrong if found.blocks else 'both sides are the same'}"
+
+
+def as_document(config: Config, facts: ClusterFacts, verified: Mapping[str, Verification]) -> dict[str, object]:
     """The same for scripts. Sizes and out-of-sync in KiB, `seconds` since something began to hang or to wait; None: not known."""
     nodes = {
         node.name: {"state": node.state.value, "why": node.why or None, "maintenance": node.maintenance or None,
@@ -61,7 +77,9 @@ def as_document(config: Config, facts: ClusterFacts) -> dict[str, object]:
         wanted = config.wanted(name)
         pair = Pair.of(facts, wanted, Ledger())
         found = diagnose(pair, facts)
+        last = verified.get(name)
         resources[name] = {
+            "verified": {"at": last.at, "node": last.node, "blocks": last.blocks} if last is not None else None,
             "state": classify(pair).value,
             "handshake": pair.prediction.verdict.value,
             "diagnosis": {"kind": found.kind.value, "summary": found.summary, "type_next": found.type_next or None,

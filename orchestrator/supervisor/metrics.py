@@ -62,6 +62,8 @@ GAUGES: dict[str, tuple[str, tuple[str, ...]]] = {
     "orchestrate_resync_rate_bytes_per_second": ("How fast a resync copies", PAIR),
     "orchestrate_resync_eta_seconds": ("Seconds until a resync has ended, at its present rate", PAIR),
     "orchestrate_resync_still_seconds": ("Seconds since a resync's counters last moved", PAIR),
+    "orchestrate_verify_timestamp_seconds": ("When the last verify that came to its end was over", PAIR),
+    "orchestrate_verify_different_blocks": ("Blocks of 4 KiB that differ, as the last verify found", PAIR),
     "orchestrate_alarms": ("Number of alarms that stand", ("cluster", "severity")),
     "orchestrate_alarm": ("1 for each alarm that stands", ("cluster", "alarm", "about", "severity")),
 }
@@ -207,6 +209,9 @@ def fill(families: Families, shown: Shown) -> None:
             families.set("orchestrate_node_smb_sessions", load.sessions, *on)
     for resource, progress in picture.progress:
         _resync(families, progress, picture.cluster, resource)
+    for found in picture.verified:
+        families.set("orchestrate_verify_timestamp_seconds", found.at, picture.cluster, found.resource)
+        families.set("orchestrate_verify_different_blocks", found.blocks, picture.cluster, found.resource)
     for severity in Severity:
         families.set("orchestrate_alarms", sum(one.severity is severity for one in picture.alarms), picture.cluster, severity.value)
     for alarm in {one.key: one for one in picture.alarms}.values():

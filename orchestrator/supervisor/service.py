@@ -19,11 +19,13 @@ from orchestrator.errors import ConfigError, OrchestrateError
 from orchestrator.journal import Journal, newest, open_intents
 from orchestrator.remote import Remote
 from orchestrator.supervisor import systemd
+from orchestrator.supervisor.compared import Compared
 from orchestrator.supervisor.listener import Listener
 from orchestrator.supervisor.metrics import Board
 from orchestrator.supervisor.observer import Observer
 from orchestrator.supervisor.supervisor import Supervisor, remembered
 from orchestrator.transport import Transport
+from orchestrator.verified import Verifications
 from states.goal import Direction, Ledger
 
 CLOSE = 0.2
@@ -120,6 +122,7 @@ class Service:
                 observer = Observer(remote, config.goal(Direction.UP), self.clock, self.holder, ledger=ledger,
                                     write=lambda **record: journal.write({"run": "supervise", **record}, note=True))
                 told = listeners(config, self._board, self.clock, self.log, self.journal(config).parent)
+                told += (Compared(Verifications(self.journal(config)), tuple(config.resource)),)
                 supervisor = Supervisor(config, remote, journal, observer, told, self.holder, self.clock,
                                         lambda text: self.log.warning("listener", cluster=name, seen=text), history)
                 await until_hung_up(supervisor.run, transport)

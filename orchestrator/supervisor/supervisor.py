@@ -20,6 +20,7 @@ from orchestrator.errors import OrchestrateError
 from orchestrator.journal import Journal, Record
 from orchestrator.lease import SUPERVISOR, is_dead, yields
 from orchestrator.remote import Remote
+from orchestrator.supervisor.compared import Compared
 from orchestrator.supervisor.listener import Complains, Listener
 from orchestrator.supervisor.repair import Came, End, carry_out
 from states.alarm import Alarm
@@ -31,6 +32,8 @@ from states.picture import Picture
 from states.supervise import Policies, Repair, Verdict, judge
 from states.watchful import AT_ONCE
 
+AFRESH = 5.0
+"""Seconds after which a listener that broke off is begun again."""
 LOOK_AGAIN = 1.0
 """Seconds between two looks that are asked for because something could not be told."""
 UNSEEN = 10.0
@@ -112,7 +115,7 @@ class Supervisor:
                 return await listener.run()
             except Exception as error:  # noqa: BLE001 - whatever a listener does, supervision goes on
                 self.say(f"{type(listener).__name__} broke off: {type(error).__name__}: {error}; it is begun again")
-            await anyio.sleep(5.0)
+            await anyio.sleep(AFRESH)
 
     async def _watch(self) -> None:
         await self.observer.run(self._see)
@@ -200,7 +203,8 @@ class Supervisor:
             alarms = tuple(one for one in alarms if one.name in AT_ONCE or one.key in self._alarms or one in own_alarms)
         alarms = (*alarms, *(one for one in confirmed if one.key not in {each.key for each in alarms}))
         now = {alarm.key: alarm for alarm in alarms}
-        told = evolve(picture, alarms=alarms, maintenance=kept, doing=self._doing or self._idle(kept), counts=counts)
+        verified = tuple(found for one in own if isinstance(one, Compared) for found in one.last)
+        told = evolve(picture, alarms=alarms, maintenance=kept, doing=self._doing or self._idle(kept), counts=counts, verified=verified)
         changes = [("raised", now[key]) for key in now.keys() - self._alarms.keys()]
         changes += [("cleared", self._alarms[key]) for key in self._alarms.keys() - now.keys()]
         for what, alarm in changes:

@@ -51,7 +51,7 @@ def test_a_healthy_cluster_waits_for_nobody(tmp_path: Path) -> None:
 
 def test_scripts_are_told_the_same(tmp_path: Path) -> None:
     config = loaded(tmp_path)
-    document = as_document(config, frozen(config, "no answer"))
+    document = as_document(config, frozen(config, "no answer"), {})
     nodes = document["nodes"]
     assert isinstance(nodes, dict)
     assert nodes[ONE]["hung"] == {"mount opt": {"why": "its lockspace is stopped", "seconds": 30.0}}
