@@ -1,4 +1,7 @@
-"""A name on simulated nodes, from the fault to what a client is told: the observer sees it, the choice follows, a hosts file is written."""
+"""A name on simulated nodes, from the fault to what a client is told: the observer sees it, the choice follows, a hosts file is written.
+
+Every `sleep` here is on the virtual clock.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The observer on simulated nodes: what it sees by itself, how soon, and that what cannot be seen is never shown as it was."""
+"""The observer on simulated nodes: what it sees by itself, how soon, and that what cannot be seen is never shown as it was.
+
+Every `sleep` here is on the virtual clock.
+"""
 
 from __future__ import annotations
 

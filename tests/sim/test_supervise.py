@@ -1,4 +1,7 @@
-"""The supervisor on simulated nodes: for each fault what it sees, what it decides, and what comes of it; and nothing is ever lost."""
+"""The supervisor on simulated nodes: for each fault what it sees, what it decides, and what comes of it; and nothing is ever lost.
+
+Every `sleep` here is on the virtual clock.
+"""
 
 from __future__ import annotations
 

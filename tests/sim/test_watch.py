@@ -1,4 +1,7 @@
-"""`orchestrate watch`: on simulated nodes, behind real SSH and in a real terminal, and on the virtual clock."""
+"""`orchestrate watch`: on simulated nodes, behind real SSH and in a real terminal, and on the virtual clock.
+
+Every `sleep` with a `Scene` is on the virtual one.
+"""
 
 from __future__ import annotations
 
