@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from attrs import evolve
-
 from states.consent import Record
+from states.evolve import evolve
 from states.facts import ClaimFact, ClusterFacts, LayerFact, NodeFacts, Side
 from states.goal import Do, Ledger, Step, Waiting, Wanted
 from states.handshake import Verdict

@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from attrs import evolve, frozen
+from attrs import frozen
 
+from states.evolve import evolve
 from states.handshake.policies import Winner, split_winner
 from states.handshake.rules9 import RULES_9
 from states.handshake.rules84 import RULES_84

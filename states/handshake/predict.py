@@ -5,8 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 from itertools import product
 
-from attrs import evolve
-
+from states.evolve import evolve
 from states.handshake.course import Course, flagged, inconsistent, run
 from states.handshake.policies import Winner
 from states.handshake.terms import Generation, Prediction, Refusal, Side, Terms, Verdict, incompatible

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from enum import Enum
 
-from attrs import evolve, frozen
+from attrs import frozen
 
+from states.evolve import evolve
 from states.identifiers import Flag, Identifiers
 from states.vocabulary import AfterSplit, DiskState, Role, Word
 
