@@ -6,14 +6,16 @@ from attrs import evolve
 
 from fixtures.search.canon import GONE, canonical, name
 from fixtures.search.names import settle_names
-from fixtures.search.starts import healthy
-from fixtures.search.state import World, tidy
+from fixtures.search.starts import healthy, skipped
+from fixtures.search.state import World, good, tidy
 from fixtures.search.truth import Truth
 from fixtures.search.view import look, with_defaults
+from fixtures.sim.drbd import kernel, verbs
 from fixtures.sim.drbd.kernel import STEP
 from fixtures.sim.drbd.settle import rotated
 from fixtures.sim.drbd.values import Meta, Pair, identifier
 from states.facts import Generation
+from states.identifiers import JUST_CREATED
 
 NET = with_defaults((("allow-two-primaries", "yes"), ("protocol", "C")))
 
@@ -59,3 +61,26 @@ def test_facts_follow_a_renaming_and_what_is_gone_stays_known() -> None:
     assert present is not None
     assert old.current & ~1 == name(GONE)
     assert present.current & ~1 == name(1)
+
+
+def test_what_a_kernel_takes_its_peer_for_is_renamed_with_the_rest() -> None:
+    pair = skipped(Generation.V84, NET)
+    one, _ = canonical(pair, -1)
+    again, _ = canonical(rotated(rotated(pair, 0), 1), -1)
+    for now in (one, again):
+        heard = {number for half in now.halves for number in half.heard or ()}
+        assert heard
+        assert heard <= {0, JUST_CREATED, *(name(count) for count in range(1, now.born + 1))}
+
+
+def test_a_copy_after_a_skipped_first_one_leaves_no_healthy_pair() -> None:
+    """Seen on real kernels (scenario skip_new_and_up_to_date): connected, UpToDate, and one side calls itself just created."""
+    pair = verbs.invalidate(skipped(Generation.V84, NET), 0)
+    while kernel.happenings(pair):
+        pair = kernel.happen(pair, kernel.happenings(pair)[0])
+    world = World(pair, Truth.equal(pair))
+    meta = pair.halves[0].meta
+    assert good(world)
+    assert meta is not None
+    assert meta.current & ~1 == JUST_CREATED
+    assert not world.healthy(2)
