@@ -347,7 +347,7 @@ discard() { # NAME MINOR DISK IDENTIFIERS CLEAN: this side's changes go. CLEAN "
 		written "$1" "$2"
 		[ "$kib" = 0 ] || { printf 'not what was saved: %s KiB were written since\n' "$kib"; return 76; }
 	esac
-	case $seen in *cs:WF*|*cs:Un*|*connection:Connecting*|*connection:Un*) $adm disconnect "$1" || return ;; esac # it tried without the flag
+	case $seen in *cs:WF*|*cs:Unconnected*|*connection:Connecting*|*connection:Unconnected*) $adm disconnect "$1" || return ;; esac # it tried without the flag
 	if [ $generation = 9 ]; then link_now "$1" "$2"; peer_known "$1" || return; fi
 	printf 'orchestrate: drbd %s: connecting\n' "$1" >/dev/kmsg
 	adm_with --discard-my-data connect "$1"

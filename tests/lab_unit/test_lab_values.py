@@ -190,7 +190,8 @@ def test_another_release_uses_the_public_servers(tmp_path: Path, lines: str) -> 
 
 def test_every_flavour_can_boot_and_run_drbd() -> None:
     for flavour in image.flavours().values():
-        assert {"systemd-sysv", "udev", "openssh-server", "iproute2", "drbd-utils", "lvm2"} <= set(flavour.packages)
+        assert {"udev", "openssh-server", "iproute2", "drbd-utils", "lvm2"} <= set(flavour.packages)
+        assert {"systemd-sysv", "sysvinit-core"} & set(flavour.packages)  # /sbin/init is one of the two
         assert flavour.size.endswith("M")
     with pytest.raises(LabError, match="there are drbd, full"):
         image.flavour("none")
