@@ -157,9 +157,10 @@ def test_the_table_of_layers_is_the_data(page: str, specs: tuple[LayerSpec, ...]
     assert TABLE_OF_LAYERS.findall((DOCS / page).read_text()) == [layer_table(specs)], f"the table in docs/{page} is old: make docs"
 
 
-def test_the_seeds_plan_on_the_page_is_the_one_that_is_planned() -> None:
-    (shown,) = re.findall(r"^<!-- plan -->\n+```\n(.*?)^```$", (DOCS / "rhcs.md").read_text(), re.MULTILINE | re.DOTALL)
-    assert shown == (ROOT / "fixtures/seed/plan.txt").read_text()
+@pytest.mark.parametrize("name", ["plan", "move"])
+def test_what_is_planned_for_the_seed_on_the_page_is_what_is_planned(name: str) -> None:
+    (shown,) = re.findall(rf"^<!-- {name} -->\n+```\n(.*?)^```$", (DOCS / "rhcs.md").read_text(), re.MULTILINE | re.DOTALL)
+    assert shown == (ROOT / f"fixtures/seed/{name}.txt").read_text()
 
 
 def test_the_snippets_of_the_walk_through_are_the_code() -> None:
