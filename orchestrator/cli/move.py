@@ -24,8 +24,9 @@ def site_of(config: Config) -> Site:
     second = next(name for name in config.storage if name != first)
     stack = config.stack()
     stopped = [placed for placed in stack.layers if placed.spec.stop and first in placed.nodes] if stack is not None else []
+    reached = {name: f"{config.ssh.user}@{config.node[name].address}" for name in config.storage}
     return Site(
-        first, second, *(f"{config.ssh.user}@{config.node[name].address}" for name in (first, second)), tuple(config.resource),
+        first, second, reached[first], reached[second], tuple(config.resource),
         volumes=tuple((config.volume_of(name)[0], one.mount) for name, one in config.filesystem.items()),
         disks=tuple((config.disk_of(name, first), config.disk_of(name, second)) for name in config.resource),
         verified=tuple(name for name, one in config.resource.items() if one.verify_alg),
