@@ -75,3 +75,16 @@ def test_a_pair_that_is_up_may_be_moved() -> None:
     assert show_move(config(), looked(up=True).facts, as_json=False, stream=out) == 10
     assert "was not seen" not in out.getvalue()
     assert "nobody looked" not in out.getvalue()
+
+
+def test_nodes_that_are_not_seen_are_named_and_hold_nothing_up(tmp_path: Path, capsys: Capture) -> None:
+    path = tmp_path / "cluster.toml"
+    text = (SEED / "cluster.toml").read_text().replace('key = "~/.ssh/id_rsa"', "")
+    for last in ("18", "19"):
+        text = text.replace(f'"192.168.0.{last}"', f'"127.0.0.{last}"\nport = 1')
+    path.write_text(text)
+    assert typed("-c", str(path), "plan", "--to", "modern") == 10
+    said = capsys.readouterr().out
+    for node in ("linux-nas01", "linux-nas02"):
+        assert f"note: {node} was not seen: " in said
+    assert said.count("Connection refused. Step 1 has to see it connected and UpToDate") == 2
