@@ -30,7 +30,8 @@ pytestmark = pytest.mark.anyio
 SHELLS = [name for name in ("bash", "dash") if shutil.which(name)]
 LASTING = f"98765.{os.getpid()}"
 """Seconds a stand-in sleeps: how it is told from every other process."""
-PLACES = {"/var/lib/orchestrate": "lib", "/run/orchestrate": "run", "/proc/drbd": "drbd", "/sys/fs/cgroup": "cgroup"}
+PLACES = {"/var/lib/orchestrate": "lib", "/run/orchestrate": "run", "/proc/drbd": "drbd", "/sys/fs/cgroup": "cgroup",
+          "/run/systemd/system": "systemd"}
 PROC = """\
 version: 8.4.11 (api:1/proto:86-101)
  1: cs:Connected ro:Primary/Secondary ds:UpToDate/UpToDate C r-----
@@ -49,6 +50,7 @@ class Place:
         """What is there at the start."""
         (self.folder / "lib").mkdir(parents=True)
         (self.folder / "bin").mkdir()
+        (self.folder / "systemd").mkdir()  # a machine that systemd runs
         (self.folder / "drbd").write_text(PROC.format(oos=0))
         for tool in ("drbdsetup", "dmesg", "journalctl"):
             path = self.folder / "bin" / tool
