@@ -169,6 +169,7 @@ class NodeFacts:
     fresh: bool = True
     off: tuple[str, ...] = ()  # nodes this one knows to be off: its fence agent, or a human, said so, and they were not seen since
     recoveries: tuple[Record, ...] = ()  # what it has on disk of recoveries from split brain
+    unread: tuple[str, ...] = ()  # resources of which it has such a record that cannot be read: whom it names is not known
     fencing: tuple[FencingFact, ...] = ()
     maintenance: str = ""  # why nobody is to touch it unasked, as it has that on disk: "down", or a human's words; "" if nothing
     leased: str = ""  # who is at work on it under the lease; "" if nobody is

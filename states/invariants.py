@@ -12,7 +12,7 @@ from attrs import field, frozen
 
 from states import recovery_rules as losses
 from states.facts import ClusterFacts, Generation, Side
-from states.goal import Do, Goal, Ledger, Step, Wanted
+from states.goal import DESTRUCTIVE, Do, Goal, Ledger, Step, Wanted
 from states.handshake import Verdict, discards_nothing
 from states.identifiers import Identifiers, same
 from states.pair import Pair, blank_pair
@@ -328,6 +328,12 @@ class Rule:
     check: Check
 
 
+def _one_victim(asked: Asked) -> tuple[str, str] | None:
+    """Who loses, of the steps that lead there; of every other that ends something for ever, that no record of it is unread."""
+    recovers = asked.step.do in (Do.DISCARD, Do.SAVE, Do.RECORD_CONSENT)
+    return losses.one_victim(asked.loss) if recovers else losses.every_record_read(asked.loss)
+
+
 def _rule(name: str, check: Check, *judges: Do) -> tuple[str, Rule]:
     return name, Rule(name, frozenset(judges), check)
 
@@ -356,7 +362,7 @@ RULES: dict[str, Rule] = dict((
     _rule("unknown-is-not-down", _unknown_is_not_down, Do.PROMOTE, Do.FORCE_PRIMARY, Do.CLEAR_BITMAP, Do.CONNECT, Do.TAKE_DOWN, Do.DISCARD,
           Do.VERIFY),
     _rule("no-discard-without-consent", lambda asked: losses.consented(asked.loss), Do.DISCARD, Do.SAVE, Do.RECORD_CONSENT),
-    _rule("one-victim", lambda asked: losses.one_victim(asked.loss), Do.DISCARD, Do.SAVE, Do.RECORD_CONSENT),
+    _rule("one-victim", _one_victim, *DESTRUCTIVE, Do.SAVE, Do.RECORD_CONSENT, Do.RECORD_ARCHIVE),
     _rule("victim-is-idle", lambda asked: losses.victim_is_idle(asked.loss), Do.DISCARD, Do.SAVE),
     _rule("never-discard-the-only-good", lambda asked: losses.survivor_is_good(asked.loss), Do.DISCARD, Do.SAVE, Do.RECORD_CONSENT),
     _rule("save-before-discard", lambda asked: losses.saved_first(asked.loss), Do.DISCARD),

@@ -66,8 +66,23 @@ def consented(loss: Loss) -> Found:
     return None
 
 
+def every_record_read(loss: Loss) -> Found:
+    """Of one-victim: a record that is there and cannot be read may name anybody. Nothing is ended for ever beside it."""
+    name = loss.wanted.name
+    for node in (loss.facts.node(one) for one in loss.wanted.nodes):
+        if name in node.unread:
+            record = f"/var/lib/orchestrate/recovery/{name}"
+            return (f"{node.name} has a record of a recovery that cannot be read: {record}",
+                    f"`orchestrate journal` says who was to lose; then on {node.name}: "
+                    f"mv {record} /var/lib/orchestrate/{name}.unread, and run again")
+    return None
+
+
 def one_victim(loss: Loss) -> Found:
-    """one-victim: every record of this recovery, on either node, names the same side."""
+    """one-victim: every record of this recovery, on either node, can be read and names the same side."""
+    unread = every_record_read(loss)
+    if unread is not None:
+        return unread
     consent = loss.consent
     for node in loss.wanted.nodes:
         record = loss.facts.node(node).record(loss.wanted.name)

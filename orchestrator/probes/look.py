@@ -64,7 +64,7 @@ def read_sections(
         name, Node.REACHABLE, seen_at, "", head["boot_id"], head.get("hostname", ""), seconds(head.get("uptime", "")),
         sections.ended, _generation(version), version, layers,
         tuple((one.resource, _side(name, sections, one)) for one in expected), _claims(sections.get("claims") or ""),
-        off=tuple((sections.get("off") or "").split()), recoveries=_recoveries(sections.get("recovery") or ""),
+        off=tuple((sections.get("off") or "").split()), **_recoveries(sections.get("recovery") or ""),
         fencing=fencing(sections.get("fencing") or ""),
         maintenance=(sections.get("maintenance") or "").strip(),
         leased=_leased(sections.get("lease") or "", head["boot_id"], seconds(head.get("uptime", ""))),
@@ -105,16 +105,16 @@ def _claims(text: str) -> tuple[ClaimFact, ...]:
     return tuple(found)
 
 
-def _recoveries(text: str) -> tuple[Record, ...]:
-    """What the node has on disk of recoveries; a line that cannot be read is no record."""
-    found = []
+def _recoveries(text: str) -> dict[str, Any]:
+    """What the node has on disk of recoveries, and the resources whose record is there and cannot be read: unread is not "none"."""
+    found, unread = [], []
     for line in text.splitlines():
         resource, _, words = line.partition(" ")
         try:
             found.append(Record.parse(resource, words))
         except ValueError:
-            continue
-    return tuple(found)
+            unread.append(resource)
+    return {"recoveries": tuple(found), "unread": tuple(unread)}
 
 
 def fencing(text: str) -> tuple[FencingFact, ...]:

@@ -52,7 +52,7 @@ look_claims() {
 	say recovery
 	for record in /var/lib/orchestrate/recovery/*; do
 		case $record in *.new) continue ;; esac
-		[ -r "$record" ] && { printf '%s ' "${record##*/}"; first "$record"; }
+		[ -e "$record" ] && { printf '%s ' "${record##*/}"; first "$record" || printf 'unread\n'; } # it is there: that must not be lost
 	done
 	say lease
 	[ -r /var/lib/orchestrate/lease ] && first /var/lib/orchestrate/lease

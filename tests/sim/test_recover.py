@@ -32,7 +32,8 @@ def test_the_pair_is_whole_again_and_nothing_unsaved_is_gone(name: str, tmp_path
     assert [key for key in ran.sent if key.startswith("discard-changes")] == [f"discard-changes:r0:{victim}"]
 
 
-@pytest.mark.parametrize("name", ["recover-void", "recover-wrong-victim", "recover-other-victim-on-record", "recover-not-split"])
+@pytest.mark.parametrize("name", ["recover-void", "recover-wrong-victim", "recover-other-victim-on-record",
+                                  "recover-record-unread", "recover-not-split"])
 def test_what_is_refused_leaves_both_sides_as_they_are(name: str, tmp_path: Path) -> None:
     situation = load(HERE / name)
     ran = ended(name, tmp_path)

@@ -46,6 +46,14 @@ def test_a_node_without_the_module_has_a_version_and_identifiers() -> None:
     assert node.side("r0").metadata is Metadata.VALID
 
 
+def test_a_record_that_cannot_be_read_is_not_no_record() -> None:
+    good = "linux-nas02 root - linux-nas01=A0:B0:B2:B4 linux-nas02=C0:B0:B2:B4"
+    node = look(HEALTHY.replace("==lease", f"==recovery\nr0 linux-nas02 ro\nr1 \nr2 {good}\n==lease"))
+    assert node.unread == ("r0", "r1")
+    assert [(one.consent.resource, one.consent.victim) for one in node.recoveries] == [("r2", "linux-nas02")]
+    assert (look(HEALTHY).unread, look(HEALTHY).recoveries) == ((), ())
+
+
 def test_a_node_whose_peer_is_lost() -> None:
     side = look(LOST).side("r0")
     assert side.configured is True

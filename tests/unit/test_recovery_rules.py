@@ -15,7 +15,7 @@ from states import invariants
 from states.assessment import assess
 from states.consent import NOTHING_CHANGED, Consent, Record
 from states.facts import ClaimFact, ClusterFacts, Generation, LayerFact
-from states.goal import Direction, Do, Goal, Ledger, Step
+from states.goal import DESTRUCTIVE, Direction, Do, Goal, Ledger, Step
 from states.identifiers import Flag, Identifiers
 from states.invariants import RULES, Rule, judge
 from states.vocabulary import ConnectionState, DiskState, Layer, Role
@@ -52,6 +52,7 @@ def asked(seen: ClusterFacts, step: Step = DISCARD, agreed: Consent | None = Non
 
 
 AGREED = kept(split())
+UNREAD = AGREED.replace(evolve(AGREED.node(OTHER), recoveries=(), unread=("r0",)))
 OLD = evolve(IDS_1, current=0xD0)
 LONG_AGO = tuple(Identifiers(current, bitmap, (0xB2, older), GOOD) for current, bitmap, older in ((0xA0, 0xA2, 0xA4), (0xC0, 0xC2, 0xC4)))
 """They went on from one generation, and each has forgotten what it changed since: only the history has it."""
@@ -66,6 +67,7 @@ REFUSES: tuple[tuple[str, invariants.Asked, str, str], ...] = (
     ("no-discard-without-consent", asked(AGREED, agreed=consent(by=NOTHING_CHANGED)), "has changed something since", "name a victim"),
     ("one-victim", asked(kept(split(), nodes=(ONE,))), f"{OTHER} has no record", "--plan"),
     ("one-victim", asked(kept(split(), consent(ONE))), f"{ONE} loses its changes, not {OTHER}", f"--victim {ONE}"),
+    ("one-victim", asked(UNREAD), f"{OTHER} has a record of a recovery that cannot be read: /var/lib/orchestrate/recovery/r0", f"on {OTHER}: mv /var/lib/"),
     ("one-victim", asked(kept(split(), consent(shown=(OLD, IDS_2)))), "the record of another recovery", "--plan"),
     ("victim-is-idle", asked(kept(split(None, {"role": Role.PRIMARY}))), f"{OTHER} is Primary", "Secondary first"),
     ("victim-is-idle", asked(kept(split(None, {"role": Role.UNKNOWN}))), "is not known", "look again"),
@@ -300,3 +302,29 @@ def test_a_claim_of_another_recovery_does_not_count_as_armed() -> None:
         case = case_of(asked(WAITS).goal, WAITS.replace(node), WANTED, Ledger())
         assert case is not None
         assert stage(case) is expected
+
+
+@pytest.mark.parametrize("do", sorted((*DESTRUCTIVE, Do.SAVE, Do.RECORD_CONSENT, Do.RECORD_ARCHIVE), key=str))
+def test_nothing_is_ended_for_ever_beside_a_record_that_cannot_be_read(do: Do, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of that resource: another one's record says nothing about this one. And the rule alone is what forbids it."""
+    check = RULES["one-victim"].check
+    found = [check(asked(UNREAD, Step(do, name, "r0"))) for name in NAMES]
+    assert all(one is not None and "cannot be read" in one[0] for one in found)
+    about_another = AGREED.replace(evolve(AGREED.node(OTHER), unread=("r1",)))
+    assert check(asked(about_another, Step(do, OTHER, "r0"))) is None
+    assert do in RULES["one-victim"].judges
+    for name in RULES.keys() - {"one-victim"}:
+        monkeypatch.setitem(invariants.RULES, name, Rule(name, RULES[name].judges, lambda _: None))
+    case = asked(UNREAD, Step(do, OTHER, "r0"))
+    refused = judge(case.facts, case.step, case.wanted, case.goal, ledger=case.ledger)
+    assert refused is not None
+    assert refused.rule == "one-victim"
+
+
+def test_a_survivor_does_not_open_the_way_beside_a_record_that_cannot_be_read() -> None:
+    """The victim waits, flagged: connecting is what discards."""
+    flagged = split(None, {"connection": ConnectionState.CONNECTING, "role": Role.SECONDARY})
+    case = asked(kept(flagged), Step(Do.CONNECT, ONE, "r0"))
+    assert RULES["look-before-connect"].check(case) is None
+    unread = evolve(case, facts=UNREAD.replace(evolve(kept(flagged).node(OTHER), recoveries=(), unread=("r0",))))
+    assert RULES["look-before-connect"].check(unread) is not None
