@@ -9,7 +9,7 @@ from states.facts import ClusterFacts, Side
 from states.goal import Decision, Direction, Do, Goal, Kind, Ledger, Reached, Refused, Step, Steps, Waiting, Wanted
 from states.invariants import RULES, Asked, judge
 from states.resource import BOOT, side_state
-from states.stuck import WAY_OUT
+from states.stuck import way_out
 from states.vocabulary import DiskState, Layer, Resource, Role
 
 _BECAUSE = {
@@ -97,7 +97,7 @@ def _unfit(goal: Goal, side: Side, wanted: Wanted) -> Refused | None:
     if side.configured is None:
         return Refused("unknown-is-not-down", what, "it could not be seen", "look again: orchestrate status", Kind.FAILED)
     if side.suspended:
-        return Refused("no-steps-while-frozen", what, "its IO is frozen", WAY_OUT[Resource.FROZEN][1])
+        return Refused("no-steps-while-frozen", what, "its IO is frozen", way_out(goal, wanted.name, Resource.FROZEN)[1])
     return None
 
 

@@ -16,6 +16,7 @@ from states.goal import DESTRUCTIVE, Do, Goal, Ledger, Step, Wanted
 from states.handshake import Verdict, discards_nothing
 from states.identifiers import Identifiers, same
 from states.pair import Pair, blank_pair
+from states.reach import said_off
 from states.recovery_rules import Loss
 from states.repair import peer_has_all, releasable
 from states.settings import differing, discarding_policies
@@ -316,7 +317,7 @@ def _not_the_last_good_copy(asked: Asked) -> tuple[str, str] | None:
 def _only_beside_an_absent(asked: Asked) -> tuple[str, str] | None:
     if asked.peer.node in asked.goal.gone(asked.facts):
         return None
-    return f"{asked.peer.node} is not known to be off", f"orchestrate fence {asked.peer.node}, or orchestrate fence-ack {asked.peer.node}"
+    return f"{asked.peer.node} is not known to be off", said_off(asked.goal, asked.peer.node)
 
 
 @frozen

@@ -23,7 +23,23 @@ def _or_alone(goal: Goal, facts: ClusterFacts, name: str) -> str:
     again = f"{goal.direction.value} --degraded"
     if name in facts.off:
         return f"; it is known to be off: `{again}` does without it"
-    return f"; if it is off, say so: `orchestrate fence {name}`, or `orchestrate fence-ack {name}`, then `{again}`"
+    then = f", then `{again}`" if fencing(goal) != "none" else ""
+    return f"; {said_off(goal, name)}{then}"
+
+
+def fencing(goal: Goal) -> str:
+    """How nodes that are lost are dealt with: `agent`, `manual` or `none`; where there is no stack, nobody is there to be told."""
+    return goal.stack.fencing if goal.stack is not None else "none"
+
+
+def said_off(goal: Goal, node: str) -> str:
+    """What to do about a node that may be off. Without fencing no command says so: the others would have nobody to believe."""
+    return {
+        "agent": f"if it is off, say so: `orchestrate fence {node}`, or `orchestrate fence-ack {node}`",
+        "manual": f"switch it off, and say so: `orchestrate fence-ack {node}`",
+        "none": f"is {node} off, switch it on; does it hang, switch it off and on: with no fencing configured nothing goes on without it "
+                f"(for another time: [node.{node}.fence], docs/configuration.md)",
+    }[fencing(goal)]
 
 
 def wrong_node(facts: ClusterFacts, wanted: Wanted) -> Refused | None:

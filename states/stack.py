@@ -10,6 +10,7 @@ from states.facts import ClusterFacts, LayerFact, NodeFacts
 from states.goal import Decision, Direction, Do, Goal, Kind, Ledger, Look, Reached, Refused, Step, Steps, Waiting, Wanted
 from states.one_at_a_time import CLAIM_DEADLINE
 from states.pair import Pair
+from states.reach import fencing, said_off
 from states.resource import classify
 from states.stack_rules import judge_layer
 from states.stacks import Placed, Stack, plain_samba
@@ -301,9 +302,10 @@ class _Way:
     def _unseen(self, node: str) -> Decision:
         """All the others are there."""
         way = self.goal.direction.value
-        remedy = f"the others have what was wanted; make {node} reachable, or say that it is off: `orchestrate fence-ack {node}`"
+        remedy = f"the others have what was wanted; make {node} reachable; {said_off(self.goal, node)}"
+        goes_on = self.goal.direction is Direction.UP and fencing(self.goal) != "none"
         return Refused("unknown-is-not-down", f"{way} corosync on {node}", f"{node} cannot be reached: {self.facts.node(node).why}",
-                       f"{remedy}, then `{way} --degraded`" if self.goal.direction is Direction.UP else remedy, Kind.UNREACHABLE)
+                       f"{remedy}, then `{way} --degraded`" if goes_on else remedy, Kind.UNREACHABLE)
 
     def _warnings(self) -> tuple[str, ...]:
         """What is up and yet not as safe as people may think."""

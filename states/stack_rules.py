@@ -12,6 +12,7 @@ from attrs import frozen
 
 from states.facts import ClusterFacts, LayerFact
 from states.goal import Direction, Do, Goal, Kind, Step
+from states.reach import fencing, said_off
 from states.stacks import MEMBERSHIPS, Placed, Stack
 from states.unasked import unasked
 from states.vocabulary import DiskState, Layer, Role
@@ -131,7 +132,8 @@ def _nothing_hangs_above(asked: LayerAsked) -> Found:
         if asked.step.node in one.nodes and asked.facts.node(asked.step.node).layer(one.name).state is Layer.HUNG:
             fact = asked.facts.node(asked.step.node).layer(one.name)
             seen = f"{one.name} on {asked.step.node} is Hung: {fact.detail}"
-            return seen, f"power-cycle it: `orchestrate fence {asked.step.node}`, then run again"
+            by_agent = f": `orchestrate fence {asked.step.node}`" if fencing(asked.goal) == "agent" else " by hand"
+            return seen, f"power-cycle it{by_agent}, then run again"
     return None
 
 
@@ -157,7 +159,8 @@ def _all_at_once(asked: LayerAsked) -> Found:
         lacking = _not_ready(asked, node)
         if lacking:
             seen = f"{asked.placed.name} is started on all nodes at once or on none, and {node} is not ready: {lacking}"
-            return seen, f"mend that, then run again; if {node} is off: `orchestrate fence-ack {node}`, then `up --degraded`"
+            then = ", then `up --degraded`" if fencing(asked.goal) != "none" else ""
+            return seen, f"mend that, then run again; {said_off(asked.goal, node)}{then}"
     return _versions_differ(asked)
 
 

@@ -6,6 +6,7 @@ from states.diagnosis import Cause, in_short
 from states.facts import ClusterFacts, Side
 from states.goal import Goal, Kind, Refused, Waiting
 from states.pair import Pair
+from states.reach import fencing
 from states.vocabulary import Metadata, Resource
 
 S = Resource
@@ -38,9 +39,18 @@ def _side_words(side: Side) -> str:
     return words + unread + (f", the kernel says: {side.trouble.text}" if side.trouble else "")
 
 
+def way_out(goal: Goal, resource: str, state: Resource) -> tuple[str, str]:
+    """The rule and what to type next. Where nobody can be fenced nobody waits for that, and only a human can say that IO may go on."""
+    rule, remedy = WAY_OUT.get(state, ("no-row", "this is a hole in the table: please report it"))
+    if state is S.FROZEN and fencing(goal) == "none":
+        remedy = (f"something suspended its IO, and no fencing is configured: switch off the node that does not answer, then, on the one "
+                  f"that is left, `drbdadm resume-io {resource}` is yours to type; nothing was sent")
+    return rule, remedy
+
+
 def explain(goal: Goal, facts: ClusterFacts, pair: Pair, state: Resource) -> Refused:
     """The refusal for a state without a way on: what it is and what to type next are the diagnosis's words."""
-    rule, remedy = WAY_OUT.get(state, ("no-row", "this is a hole in the table: please report it"))
+    rule, remedy = way_out(goal, pair.wanted.name, state)
     said, type_next = _diagnosis(pair, facts)
     remedy = f"{remedy}; next: {type_next}" if type_next else remedy
     why = f"; {pair.prediction.why}" if state in (S.SPLIT_BRAIN, S.DIVERGED, S.UNRELATED) else ""

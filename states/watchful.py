@@ -13,10 +13,12 @@ from states.evolve import evolve
 from states.facts import ClusterFacts, NodeFacts
 from states.goal import Goal, Ledger, Wanted
 from states.pair import Pair
+from states.reach import said_off
 from states.resource import HEALTHY, classify, goal_state
 from states.stack import layer_state, side_serves
 from states.stacks import Placed, Stack, spec
 from states.stuck import WAY_OUT as RESOURCE_WAY_OUT
+from states.stuck import way_out
 from states.vocabulary import Layer, Resource
 
 S, L = Resource, Layer
@@ -56,7 +58,7 @@ ALWAYS = frozenset({S.SPLIT_BRAIN, S.DIVERGED, S.UNRELATED, S.SUSPECT})
 def alarms_of(goal: Goal, facts: ClusterFacts, ledger: Ledger, kept: frozenset[str], off: frozenset[str]) -> tuple[Alarm, ...]:
     """What is wrong. `kept`: nodes in maintenance. `off`: machines that nobody wants to hear of."""
     goal = evolve(goal, degraded=bool(facts.off))
-    nodes = (alarm for node in facts.nodes if node.name not in kept for alarm in _node(node, facts))
+    nodes = (alarm for node in facts.nodes if node.name not in kept for alarm in _node(goal, node, facts))
     resources = (alarm for wanted in goal.resources if wanted.name not in off for alarm in _resource(goal, facts, ledger, wanted, kept))
     below = (alarm for wanted in goal.resources if wanted.name not in off for alarm in _below(goal, facts, ledger, wanted, kept))
     return (*nodes, *resources, *{alarm.key: alarm for alarm in below}.values(), *_layers(goal, facts, kept, off))
@@ -64,11 +66,11 @@ def alarms_of(goal: Goal, facts: ClusterFacts, ledger: Ledger, kept: frozenset[s
 
 # -- nodes -------------------------------------------------------------------------------------------------------------
 
-def _node(node: NodeFacts, facts: ClusterFacts) -> Iterator[Alarm]:
+def _node(goal: Goal, node: NodeFacts, facts: ClusterFacts) -> Iterator[Alarm]:
     if node.reachable:
         for one in node.fencing:
             yield Alarm("fencing", one.victim, CRITICAL, f"{one.victim} has to be switched off before {node.name} goes on",
-                        one.said or "no agent has failed so far", f"orchestrate fence {one.victim}, or fence-ack {one.victim}")
+                        one.said or "no agent has failed so far", said_off(goal, one.victim))
         return
     if node.name in facts.off:
         yield Alarm("node-off", node.name, WARNING, f"{node.name} is off, and the others go on without it", node.why,
@@ -80,7 +82,7 @@ def _node(node: NodeFacts, facts: ClusterFacts) -> Iterator[Alarm]:
                     "mend the way to it: nothing is repaired that cannot be seen")
     else:
         yield Alarm("node-unreachable", node.name, CRITICAL, f"{node.name} cannot be reached, and nobody knows whether it is off", node.why,
-                    f"is it off? orchestrate fence {node.name}, or fence-ack {node.name}")
+                    said_off(goal, node.name))
 
 
 def _heard_of(name: str, facts: ClusterFacts) -> str:
@@ -107,7 +109,7 @@ def _resource(goal: Goal, facts: ClusterFacts, ledger: Ledger, wanted: Wanted, k
     if state not in RESOURCES and pair.primaries:
         name, severity, what = "not-whole", WARNING, "is served, and not whole"
     sides = "; ".join(f"{side.node} {side.role.value}/{side.disk.value}, {side.connection.value}" for side in pair.sides)
-    evidence, remedy = f"{state.value}: {sides}", RESOURCE_WAY_OUT[state][1] if state in RESOURCE_WAY_OUT else STATUS
+    evidence, remedy = f"{state.value}: {sides}", way_out(goal, wanted.name, state)[1] if state in RESOURCE_WAY_OUT else STATUS
     if state is S.SPLIT_BRAIN:
         evidence, remedy = _assessed(goal, facts, wanted.name), f"orchestrate recover-splitbrain {wanted.name} --plan"
     yield Alarm(name, wanted.name, severity, f"{wanted.name} {what}", evidence, remedy)

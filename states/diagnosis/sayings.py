@@ -112,7 +112,9 @@ def _unreachable(case: Case) -> Said:
 def _frozen(case: Case) -> Said:
     frozen = _names(tuple(side for side in case.sides if side.suspended))
     return (f"IO on {frozen} waits: something suspended it on purpose (fencing, quorum, `suspend-io`), or its last good disk is gone",
-            "orchestrate fence NODE, where NODE is the one that does not answer; seen to be without power: orchestrate fence-ack NODE")
+            "orchestrate fence NODE, where NODE is the one that does not answer; seen to be without power: orchestrate fence-ack NODE"
+            if case.pair.wanted.fencing != "dont-care" else
+            f"switch off the node that does not answer; then, on the one that is left: drbdadm resume-io {case.pair.wanted.name}")
 
 
 def _no_disk(case: Case) -> Said:

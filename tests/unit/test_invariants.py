@@ -18,8 +18,11 @@ from states.goal import Direction, Do, Goal, Ledger, Step, Steps
 from states.identifiers import Flag, Identifiers
 from states.invariants import RULES, Rule, judge
 from states.plan import plan
+from states.reach import unseen
 from states.stacks import PROFILES, LayerSpec
-from states.vocabulary import ConnectionState, Contents, DiskState, Layer, Metadata, Node, ReplicationState, Role
+from states.stuck import way_out
+from states.vocabulary import ConnectionState, Contents, DiskState, Layer, Metadata, Node, ReplicationState, Resource, Role
+from states.watchful import alarms_of
 from tests.unit.test_recovery_rules import HANGS, LOSSES
 
 ONE, OTHER = NAMES
@@ -133,8 +136,8 @@ REFUSES: tuple[tuple[str, ClusterFacts, Do, str, str, str], ...] = (
     ("peer-has-all", changed(TOUCHED, None, {"identifiers": NO_FLAGS}), Do.DISTRUST, ONE, f"{OTHER} was not UpToDate", "docs/hazards.md"),
     ("no-start-alone-on-stale", changed(ALONE, {"disk": DiskState.OUTDATED}), Do.PROMOTE_ALONE, ONE, "Outdated", "good data"),
     ("no-start-alone-on-stale", changed(ALONE, {"identifiers": None}), Do.PROMOTE_ALONE, ONE, "identifiers are not known", "look again"),
-    ("alone-needs-fenced-peer", pair(), Do.PROMOTE_ALONE, ONE, f"{OTHER} is not known to be off", f"fence {OTHER}"),
-    ("alone-needs-fenced-peer", away(ATTACHED), Do.PROMOTE_ALONE, ONE, f"{OTHER} is not known to be off", f"fence-ack {OTHER}"),
+    ("alone-needs-fenced-peer", pair(), Do.PROMOTE_ALONE, ONE, f"{OTHER} is not known to be off", "no fencing configured"),
+    ("alone-needs-fenced-peer", away(ATTACHED), Do.PROMOTE_ALONE, ONE, f"{OTHER} is not known to be off", "no fencing configured"),
 )
 
 
@@ -337,3 +340,30 @@ def test_taking_all_rules_away_lets_a_plan_destroy_data(monkeypatch: pytest.Monk
     for name, rule in list(RULES.items()):
         monkeypatch.setitem(invariants.RULES, name, Rule(name, rule.judges, lambda _: None))
     assert target in {item.key for item in plan(case.goal, case.facts).items}
+
+
+@pytest.mark.parametrize(("fencing", "says", "never"), [
+    ("agent", (f"orchestrate fence {OTHER}", f"orchestrate fence-ack {OTHER}", "up --degraded"), ("no fencing",)),
+    ("manual", (f"switch it off, and say so: `orchestrate fence-ack {OTHER}`", "up --degraded"), (f"fence {OTHER}", "no fencing")),
+    ("none", (f"is {OTHER} off, switch it on", f"[node.{OTHER}.fence]"), ("orchestrate fence", "--degraded")),
+])
+def test_nobody_is_told_to_type_what_the_configuration_refuses(fencing: str, says: tuple[str, ...], never: tuple[str, ...]) -> None:
+    """`fence` needs an agent, `fence-ack` any fencing at all, and `--degraded` one of the two."""
+    wanted = evolve(goal(), stack=read_stack({"fencing": fencing}, NAMES))
+    seen = unseen(wanted, away(pair()), WANTED)
+    alarms = alarms_of(wanted, away(ATTACHED), Ledger(), frozenset(), frozenset())
+    alarm = next(one for one in alarms if one.name == "node-unreachable")
+    assert seen is not None
+    assert [word for word in says if word not in seen.remedy] == []
+    assert [word for word in never if word in seen.remedy or word in alarm.remedy] == []
+    assert [word for word in says if word not in alarm.remedy and word != "up --degraded"] == []
+
+
+@pytest.mark.parametrize(("fencing", "says"), [("agent", "orchestrate fence NODE"), ("none", "drbdadm resume-io r0")])
+def test_a_frozen_pair_is_not_told_to_fence_where_nothing_can(fencing: str, says: str) -> None:
+    wanted = evolve(goal(), stack=read_stack({"fencing": fencing}, NAMES))
+    frozen = changed(pair(), {"suspended": True})
+    remedy = way_out(wanted, "r0", Resource.FROZEN)[1]
+    (alarm,) = (one for one in alarms_of(wanted, frozen, Ledger(), frozenset(), frozenset()) if one.name == "frozen")
+    assert says in remedy
+    assert alarm.remedy == remedy

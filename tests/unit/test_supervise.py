@@ -87,7 +87,7 @@ def test_somebodys_data_in_danger_is_said_even_of_a_node_in_maintenance() -> Non
     ("split-brain-both-wrote", "split-brain:r0", Severity.CRITICAL, "recover-splitbrain r0 --plan"),
     ("suspect-identifiers", "suspect:r0", Severity.CRITICAL, "drbdadm verify"),
     ("suspect-out-of-sync", "suspect:r0", Severity.CRITICAL, "drbdadm verify"),
-    ("frozen", "frozen:r0", Severity.CRITICAL, "fence"),
+    ("frozen", "frozen:r0", Severity.CRITICAL, "drbdadm resume-io r0"),
     ("unrelated", "unrelated:r0", Severity.CRITICAL, "never belonged together"),
     ("stack-withdrawn", f"layer-failed:mount opt on {OTHER}", Severity.WARNING, "mend what it says"),
     ("stack-hung-mount", f"layer-down:corosync on {ONE}", Severity.WARNING, f"orchestrate fence {ONE}"),
