@@ -35,6 +35,8 @@ def problems(config: Config) -> list[str]:
         found += rhcs_problems(config.cluster.name, config.filesystem, config.samba, config.voters)
     if config.filesystem and not re.fullmatch(r"[A-Za-z0-9_-]{1,32}", config.cluster.name):
         found.append("cluster.name: with a file system, at most 32 letters, digits, _ and - were expected")
+    elif not NAME.fullmatch(config.cluster.name):
+        found.append(f"cluster.name: letters, digits, _ . - were expected (it names the journal's folder), found {config.cluster.name!r}")
     found += supervise_problems(config.supervise, config.names, tuple(config.resource))
     found += address_problems(config.supervise.names, {name: config.node[name].address for name in config.storage})
     if not config.resource:
