@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import os
 import sys
@@ -66,7 +67,8 @@ def cli(ctx: click.Context, config: Path, log: Path | None) -> None:
     """Bring up, keep up and repair DRBD-replicated file-server pairs, over SSH.
 
     Exit codes: 0 goal reached, 1 bug, 2 usage or configuration, 3 refused by a safety rule, 4 a step failed on a node,
-    5 a deadline passed, 6 a node is unreachable, 10 (plan) there is something to do, 75 another orchestrator is at work.
+    5 a deadline passed, 6 a node is unreachable, 10 (plan) there is something to do, 74 stdout cannot be written,
+    75 another orchestrator is at work.
     """
     ctx.obj = {"config": config, "log": log}
 
@@ -75,6 +77,7 @@ def main(argv: list[str] | None = None) -> None:
     """Run, and turn every error into one line and its exit code. A bug's traceback goes to a file, not to the screen."""
     try:
         code: Any = cli.main(args=argv, standalone_mode=False)
+        sys.stdout.flush()
     except OrchestrateError as error:
         _say(str(error))
         sys.exit(error.code)
@@ -85,14 +88,34 @@ def main(argv: list[str] | None = None) -> None:
         _say("stopped by hand; what was done is in the journal, `orchestrate up` goes on from what it sees")
         sys.exit(130)
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _give_up_stdout()
         sys.exit(141)
     except Exception as error:  # noqa: BLE001 - the last line of defence: said, written down, and exit 1
+        if isinstance(error, OSError) and _stdout_is_full(error):
+            _give_up_stdout()
+            _say(f"stdout cannot be written: {error.strerror}; only what should have been printed is lost: make room, then run again")
+            sys.exit(74)
         from orchestrator.logs import write_crash
 
         _say(f"a bug: {type(error).__name__}: {error}; the traceback is in {write_crash(error)}: please report it")
         sys.exit(1)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _stdout_is_full(error: OSError) -> bool:
+    """It was stdout that could not be written, and no other file: one more line meets the same end."""
+    if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO):
+        return False
+    try:
+        print(flush=True)
+    except OSError as again:
+        return again.errno == error.errno
+    return False
+
+
+def _give_up_stdout() -> None:
+    """What is still to be written goes nowhere: Python would try again on its way out."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _say(text: str) -> None:

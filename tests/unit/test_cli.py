@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import io
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -110,3 +112,16 @@ def test_a_script_is_not_asked(config: Path, command: str, capsys: Capture) -> N
 def test_every_command_explains_itself(config: Path, command: str, capsys: Capture) -> None:
     assert typed(config, command, "--help") == 0
     assert f" {command} " in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("words", [("graph",), ("status",), ("--help",)])
+def test_a_full_stdout_is_no_bug(config: Path, words: tuple[str, ...]) -> None:
+    """A process of its own, for Python writes what is left on its way out."""
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run([sys.executable, "-m", "orchestrator", "-c", str(config), *words], stdout=full, stderr=subprocess.PIPE,
+                              text=True, check=False)
+    assert done.returncode == 74, done.stderr
+    assert "stdout cannot be written: No space left on device" in done.stderr
+    assert "bug" not in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "Exception ignored" not in done.stderr
