@@ -54,3 +54,19 @@ def test_names_lead_where_cman_goes() -> None:
 def test_the_image_is_one_of_its_own() -> None:
     keys = {name: image.key(one, "6.1") for name, one in image.flavours().items()}
     assert len(set(keys.values())) == len(keys)
+
+
+@pytest.mark.parametrize(("of_today", "of_then"), [
+    ("  vg0   1   1   0 wz--ns 508.00m    0 ", "  vg0   1   1   0 wz--nc 508.00m    0 "),
+    ("  vg0 wz--ns dlm      1.0.0:NASCluster", "  vg0 wz--nc dlm      1.0.0:NASCluster"),
+    ("wz--ns", "wz--nc"), ("vg0|wz--ns|1", "vg0|wz--nc|1"), ("vg0:r--pns", "vg0:r--pnc"), ("  vg0 wzx-as", "  vg0 wzx-ac"),
+    ("  root wz--n- 10g", "  root wz--n- 10g"),  # nobody shares it
+    ("  root wz--nc 10g", "  root wz--nc 10g"),
+    ("  opt  vg0 -wi-a----- 508.00m", "  opt  vg0 -wi-a----- 508.00m"),  # a volume's attributes are others
+])
+def test_a_shared_group_is_shown_as_a_clustered_one(of_today: str, of_then: str) -> None:
+    """vgs(8), vg_attr: six letters, the last of them c or s. The first two lines were printed by a real vgs."""
+    script = next(text for place, text in STAND_INS.items() if "in_words_of_then()" in text)
+    (words,) = re.findall(r"^in_words_of_then\(\) \{.*?^\}$", script, re.MULTILINE | re.DOTALL)
+    done = subprocess.run(["sh", "-c", f"{words}\nin_words_of_then"], input=f"{of_today}\n", capture_output=True, text=True, check=True)
+    assert done.stdout == f"{of_then}\n"
