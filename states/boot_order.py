@@ -39,8 +39,7 @@ def order_findings(goal: Goal, boots: tuple[BootFacts, ...]) -> Iterator[Finding
             yield from _links(goal, boot)
         yield from _fstab(boot)
         for line in boot.scripts:
-            yield Finding(Weight.DANGER, boot.node, "a boot script starts DRBD or LVM by itself", line.strip(),
-                          f"take that line out of {line.partition(':')[0]}")
+            yield _script(boot, line)
         for seen in boot.backing:
             yield _seen_by_lvm(goal, boot, seen)
         for resource, words in boot.unread:
@@ -138,6 +137,21 @@ def _stopped_late(boot: BootFacts, service: str) -> Iterator[Finding]:
 def _off(boot: BootFacts, service: str) -> str:
     typed = f"chkconfig {service} off" if boot.chkconfig else f"update-rc.d {service} disable"
     return f"hide the disk below DRBD from LVM (global_filter), then, if no other volume needs it: {typed}" if service == MONITOR else typed
+
+
+def _script(boot: BootFacts, line: str) -> Finding:
+    """rc.sysinit is the distribution's own: its vgchange has to be there for the system's volumes, and takes what LVM can see."""
+    script = line.partition(":")[0]
+    if not (script.endswith("/rc.sysinit") and "--sysinit" in line):
+        return Finding(Weight.DANGER, boot.node, "a boot script starts DRBD or LVM by itself", line.strip(),
+                       f"take that line out of {script}")
+    what = "the boot activates every volume group that LVM sees, before DRBD is there"
+    if not boot.backing and not boot.unread:
+        return Finding(Weight.NOTE, boot.node, what, line.strip(),
+                       "nothing: the disks below DRBD are hidden from LVM; leave that filter, and the line")
+    disks = ", ".join(f'"r|^{seen.disk}$|"' for seen in boot.backing) or '"r|^DISK$|"'
+    return Finding(Weight.DANGER, boot.node, what, line.strip(),
+                   f"leave the line, the system's own volumes need it; hide the disk below DRBD: filter = [ {disks} ] in /etc/lvm/lvm.conf")
 
 
 # -- both --------------------------------------------------------------------------------------------------------------

@@ -45,8 +45,10 @@ def _boot(goal: Goal, facts: ClusterFacts) -> Iterator[Finding]:
     for node in facts.nodes:
         fact = node.layer("boot")
         if node.reachable and fact.state is Layer.DOWN:
+            sysv = all(word.startswith("/etc/rc") for word in fact.detail.split())  # links of run levels, no units
+            by_hand = "chkconfig SERVICE off (Debian: update-rc.d SERVICE disable)" if sysv else "systemctl disable ..."
             yield Finding(Weight.DANGER, node.name, "parts of the stack start by themselves at boot, in an order of their own", fact.detail,
-                          "`orchestrate up` takes them out of the boot; or: systemctl disable ...")
+                          f"`orchestrate up` takes them out of the boot; or: {by_hand}")
 
 
 def _backing(goal: Goal, facts: ClusterFacts) -> Iterator[Finding]:

@@ -8,7 +8,7 @@ import pytest
 from attrs import evolve
 
 from orchestrator.probes.boot import read_boot
-from states.boot import BootFacts, FstabLine, Link, Unit
+from states.boot import BackingSeen, BootFacts, FstabLine, Link, Unit
 from states.boot_order import mount_unit, order_findings
 from states.finding import Finding, Weight
 from states.goal import Goal
@@ -287,3 +287,27 @@ def test_a_mount_point_is_named_as_systemd_names_it(where: str, unit: str) -> No
 ])  # fmt: skip
 def test_which_lines_a_boot_mounts(options: tuple[str, ...], at_boot: bool) -> None:
     assert FstabLine("x", "/srv", "gfs2", options).at_boot is at_boot
+
+
+SYSINIT = "/etc/rc.d/rc.sysinit:\t/sbin/lvm vgchange -a y --sysinit"
+
+
+@pytest.mark.parametrize(("backing", "unread", "weight", "remedy"), [
+    ((), (), NOTE, "nothing: the disks below DRBD are hidden"),
+    ((BackingSeen("r0", "/dev/sdb", "vg0", "none"),), (), DANGER, 'filter = [ "r|^/dev/sdb$|" ] in /etc/lvm/lvm.conf'),
+    ((), (("r0", "no answer"),), DANGER, 'filter = [ "r|^DISK$|" ]'),
+])
+def test_rhel_6s_own_sysinit_is_not_to_be_edited(
+    drbd_only: Goal, backing: tuple[BackingSeen, ...], unread: tuple[tuple[str, str], ...], weight: Weight, remedy: str,
+) -> None:
+    boot = BootFacts(ONE, read=True, init="sysv", chkconfig=True, scripts=(SYSINIT,), backing=backing, unread=unread)
+    (one,) = (one for one in said(drbd_only, boot) if "rc.sysinit" in one.evidence)
+    assert one.weight is weight
+    assert remedy in one.remedy
+    assert "take that line out" not in one.remedy
+
+
+def test_an_administrators_own_line_is_to_go(drbd_only: Goal) -> None:
+    boot = BootFacts(ONE, read=True, init="sysv", chkconfig=True, scripts=("/etc/rc.local:vgchange -ay",))
+    (one,) = said(drbd_only, boot)
+    assert (one.weight, one.remedy) == (DANGER, "take that line out of /etc/rc.local")

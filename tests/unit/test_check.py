@@ -120,3 +120,15 @@ def test_who_answers_or_is_connected_is_not_off(config: Config) -> None:
     assert alive(silent, OTHER) == ""
     assert "answers" in alive(silent.replace(evolve(silent.node(OTHER), why="it answers, but something hangs there")), OTHER)
     assert off(silent).off == frozenset({OTHER})
+
+
+@pytest.mark.parametrize(("detail", "says", "never"), [
+    ("/etc/rc3.d/S70drbd /etc/rc3.d/S24clvmd", "chkconfig SERVICE off", "systemctl"),
+    ("multi-user.target.wants/corosync.service", "systemctl disable", "chkconfig"),
+])
+def test_what_starts_at_boot_is_taken_out_with_the_tool_that_is_there(config: Config, detail: str, says: str, never: str) -> None:
+    seen = facts_of(config)
+    seen = seen.replace(seen.node(ONE).with_layer(LayerFact("boot", Layer.DOWN, detail)))
+    (one,) = (one for one in found(config, seen) if "by themselves at boot" in one.what)
+    assert says in one.remedy
+    assert never not in one.remedy
