@@ -26,7 +26,7 @@ from states.stuck import WAY_OUT
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 README = ROOT / "README.md"
-PAGES = (README, ROOT / "CONTRIBUTING.md", *sorted(DOCS.glob("*.md")))
+PAGES = (README, ROOT / "CONTRIBUTING.md", *sorted(DOCS.rglob("*.md")))
 SECTIONS = {
     config.ClusterSection: "[cluster]", config.SshSection: "[ssh]", config.NodeSection: "[node.NAME]",
     config.ResourceSection: "[resource.NAME]", config.ResyncSection: "[resource.NAME.resync]",
