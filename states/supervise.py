@@ -22,7 +22,7 @@ from states.pair import Pair
 from states.plan import describe
 from states.recovery import nothing_to_lose
 from states.stacks import Stack
-from states.watchful import alarms_of, in_order
+from states.watchful import alarms_of, in_order, unclear
 
 REPAIR, OBSERVE, OFF = "repair", "observe", "off"
 MOST = 64
@@ -58,7 +58,8 @@ class Repair:
 @frozen
 class Verdict:
     """`why`: what holds a repair back, "" where nothing does. `look`: nodes to be looked at first. `history`: what of it still
-    counts. `again`: to be asked again then, seconds since the epoch, though nothing has happened."""
+    counts. `again`: to be asked again then, seconds since the epoch, though nothing has happened. `unclear`: machines of which
+    nobody can tell now: an alarm about one of them stays, though its cause is not seen."""
 
     alarms: tuple[Alarm, ...] = ()
     repair: Repair | None = None
@@ -66,6 +67,7 @@ class Verdict:
     look: tuple[str, ...] = ()
     history: History = field(factory=History)
     again: float | None = None
+    unclear: frozenset[str] = frozenset()
 
 
 def judge(policies: Policies, goal: Goal, facts: ClusterFacts, ledger: Ledger, history: History, now: float, busy: str = "") -> Verdict:
@@ -73,13 +75,14 @@ def judge(policies: Policies, goal: Goal, facts: ClusterFacts, ledger: Ledger, h
     since the epoch."""
     kept = frozenset(node.name for node in facts.nodes if node.maintenance)
     history = history.seen_well(in_order(goal, facts, ledger))
-    alarms = alarms_of(goal, facts, ledger, kept, _with_policy(policies, goal, OFF))
+    off = _with_policy(policies, goal, OFF)
+    alarms = alarms_of(goal, facts, ledger, kept, off)
     mine = _Unasked(policies, goal, facts, ledger, history, now, kept)
     decision = mine.decide()
     alarms = (*_explained(alarms, mine.refused), *mine.stopped)
     if history.failures and alarms:
         alarms = (*alarms, _failed(history))
-    verdict = Verdict(alarms, history=history)
+    verdict = Verdict(alarms, history=history, unclear=unclear(goal, facts, ledger, kept, off))
     if isinstance(decision, Look):
         return evolve(verdict, look=decision.nodes, why=decision.why)
     if not isinstance(decision, Steps):

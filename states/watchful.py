@@ -164,6 +164,40 @@ def _carried(goal: Goal, stack: Stack, facts: ClusterFacts, placed: Placed, node
     return all(layer_state(stack, facts, need, node.name).state is L.UP for need in stack.below(placed.name))
 
 
+# -- what cannot be told -----------------------------------------------------------------------------------------------
+
+def unclear(goal: Goal, facts: ClusterFacts, ledger: Ledger, kept: frozenset[str], off: frozenset[str]) -> frozenset[str]:
+    """Machines of which nobody can tell now whether they are as they should be: a cause that was seen was not seen to be gone.
+
+    `kept`: nodes in maintenance. `off`: machines. Nobody wants to hear of them, nor of what stood on a node that is known to be off.
+    """
+    resources = {wanted.name for wanted in goal.resources if not kept & set(wanted.nodes) and _hidden(facts, ledger, wanted)}
+    stack = goal.stack or Stack()
+    drbd = [(name, node, one.name) for one in goal.resources if one.name not in off for name in one.layers for node in one.nodes]
+    above = [(placed.name, node, placed.resource) for placed in stack.layers for node in placed.nodes]
+    found = set(resources)
+    for name, place, resource in (*drbd, *above):
+        node = facts.node(place)
+        if place in kept or place in facts.off:
+            continue
+        needs = stack.below(name) if (name, place, resource) in above else ()
+        states = [layer_state(stack, facts, need, place).state for need in needs]
+        fact = node.layer(name)
+        dark = fact.state is L.UNKNOWN or (fact.state is not L.UP and (L.UNKNOWN in states or resource in resources))
+        if dark or not node.fresh:
+            found.add(f"{name} on {place}")
+    return frozenset(found) - off
+
+
+def _hidden(facts: ClusterFacts, ledger: Ledger, wanted: Wanted) -> bool:
+    """A side cannot be seen, or something has happened since it was; the one that is connected to it may still be seen."""
+    nodes = [facts.node(name) for name in wanted.nodes if name not in facts.off]
+    pair = Pair.of(facts, wanted, ledger)
+    cut = pair.unseen and any(side.connected for side in pair.sides)
+    old = any(node.reachable and not node.fresh for node in nodes)
+    return bool(nodes) and (old or cut or classify(pair) is S.UNKNOWN)
+
+
 def in_order(goal: Goal, facts: ClusterFacts, ledger: Ledger) -> frozenset[str]:
     """Machines that are as they should be: resources, and "LAYER on NODE"."""
     found = {wanted.name for wanted in goal.resources if well(goal, wanted, classify(Pair.of(facts, wanted, ledger)))}

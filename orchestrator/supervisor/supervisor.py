@@ -199,9 +199,12 @@ class Supervisor:
         alarms = (*self._verdict.alarms, *own_alarms)
         counts = {**picture.counts, **{name: count for one in own for name, count in one.counts.items()}}
         kept = frozenset(node.name for node in picture.facts.nodes if node.maintenance)
+        ripe = alarms
         if self._hazy(picture.facts):
-            alarms = tuple(one for one in alarms if one.name in AT_ONCE or one.key in self._alarms or one in own_alarms)
-        alarms = (*alarms, *(one for one in confirmed if one.key not in {each.key for each in alarms}))
+            ripe = tuple(one for one in alarms if one.name in AT_ONCE or one.key in self._alarms or one in own_alarms)
+        waits = {one.about for one in alarms if one not in ripe}
+        alarms = (*ripe, *(one for one in confirmed if one.key not in {each.key for each in ripe}))
+        alarms = (*alarms, *self._standing({one.key for one in alarms}, waits))
         now = {alarm.key: alarm for alarm in alarms}
         verified = tuple(found for one in own if isinstance(one, Compared) for found in one.last)
         told = evolve(picture, alarms=alarms, maintenance=kept, doing=self._doing or self._idle(kept), counts=counts, verified=verified)
@@ -215,6 +218,12 @@ class Supervisor:
                 listener.picture(told)
             except Exception as error:  # noqa: BLE001 - whatever a listener does, supervision goes on
                 self.say(f"{type(listener).__name__} could not take a picture: {type(error).__name__}: {error}")
+
+    def _standing(self, seen: set[str], waits: set[str]) -> list[Alarm]:
+        """Alarms that are not seen any more and stay: nobody can tell whether their cause is gone, or what comes in their place waits
+        for a look. What is raised at once waits for nothing in its place."""
+        gone = [one for key, one in self._alarms.items() if key not in seen]
+        return [one for one in gone if one.about in self._verdict.unclear or (one.about in waits and one.name not in AT_ONCE)]
 
     def _idle(self, kept: frozenset[str]) -> str:
         """Why nothing is done, where something might be."""

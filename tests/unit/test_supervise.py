@@ -14,6 +14,7 @@ from states.facts import ClusterFacts
 from states.flap import PAUSES, History
 from states.goal import Direction, Ledger
 from states.supervise import Policies, Verdict, judge
+from states.vocabulary import Layer
 
 ONE, OTHER = NAMES
 CASES = {each.name: each for each in situations()}
@@ -65,6 +66,38 @@ def test_a_node_in_maintenance_is_neither_repaired_nor_alarmed_about() -> None:
     verdict = judged("unasked-in-maintenance")
     assert (verdict.alarms, verdict.repair) == ((), None)
     assert judged("unasked-taken-down").alarms == ()
+
+
+def _after_an_event(facts: ClusterFacts, node: str) -> ClusterFacts:
+    return facts.replace(evolve(facts.node(node), fresh=False))
+
+
+def test_what_was_seen_before_an_event_is_no_end_of_an_alarm() -> None:
+    """Everything is Up there, as far as it was seen: what is alarmed about stays until it was looked at again."""
+    assert judged("stack-there").unclear == frozenset()
+    found = judged("stack-there", facts=_after_an_event(CASES["stack-there"].facts, ONE)).unclear
+    assert {"r0", f"samba on {ONE}", f"boot on {ONE}"} <= found
+    assert not any(machine.endswith(OTHER) for machine in found)
+
+
+def test_what_stands_on_what_is_unknown_is_unclear_and_what_is_up_is_not() -> None:
+    facts = CASES["unasked-samba-down"].facts
+    layers = tuple(evolve(one, state=Layer.UNKNOWN) if one.name == "corosync" else one for one in facts.node(OTHER).layers)
+    found = judged("unasked-samba-down", facts=facts.replace(evolve(facts.node(OTHER), layers=layers))).unclear
+    assert found == {f"corosync on {OTHER}", f"samba on {OTHER}"}
+
+
+def test_a_node_that_cannot_be_seen_leaves_its_machines_unclear_unless_it_is_known_to_be_off() -> None:
+    assert f"corosync on {OTHER}" in judged("stack-degraded-not-known-off").unclear
+    assert not any(machine.endswith(OTHER) for machine in judged("stack-degraded").unclear)
+
+
+def test_nothing_is_unclear_of_what_nobody_wants_to_hear_of() -> None:
+    facts = CASES["stack-there"].facts
+    old = _after_an_event(facts, ONE)
+    kept = old.replace(evolve(old.node(ONE), maintenance="new memory"))
+    assert judged("stack-there", facts=kept).unclear == frozenset()
+    assert judged("stack-there", facts=old, policies=Policies("off")).unclear == frozenset()
 
 
 def test_beside_a_node_in_maintenance_the_other_is_repaired() -> None:
