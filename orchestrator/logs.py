@@ -132,7 +132,8 @@ def _logger(told: Told, form: Form, *, colours: bool, priorities: bool) -> Any:
     if form is Form.JSON:
         said.append(structlog.processors.JSONRenderer(sort_keys=True))
     else:
-        said.append(structlog.dev.ConsoleRenderer(colors=colours, timestamp_key="logged", pad_event_to=0))
+        said.append(structlog.dev.ConsoleRenderer(colors=colours, timestamp_key="logged", pad_event_to=0,
+                                                exception_formatter=structlog.dev.plain_traceback))
     if priorities:
         said.append(with_priority)
     return structlog.wrap_logger(structlog.WriteLogger(told), processors=said, cache_logger_on_first_use=False)  # type: ignore[arg-type]

@@ -123,8 +123,7 @@ class Service:
                                     write=lambda **record: journal.write({"run": "supervise", **record}, note=True))
                 told = listeners(config, self._board, self.clock, self.log, self.journal(config).parent)
                 told += (Compared(Verifications(self.journal(config)), tuple(config.resource)),)
-                supervisor = Supervisor(config, remote, journal, observer, told, self.holder, self.clock,
-                                        lambda text: self.log.warning("listener", cluster=name, seen=text), history)
+                supervisor = Supervisor(config, remote, journal, observer, told, self.holder, self.clock, bugs(self.log, name), history)
                 await until_hung_up(supervisor.run, transport)
         finally:
             with anyio.CancelScope(shield=True), anyio.move_on_after(CLOSE):
@@ -164,6 +163,11 @@ async def until_hung_up(work: Callable[[], Awaitable[None]], transport: Transpor
             over.set()
     if failed:
         raise failed[0]
+
+
+def bugs(log: Any, cluster: str) -> Callable[[str, Exception], None]:
+    """Writes a listener's bug into the log with its traceback: whoever mends it was not there."""
+    return lambda text, error: log.warning("listener", cluster=cluster, seen=text, exc_info=error)
 
 
 def listeners(config: Config, board: Board, clock: Callable[[], float], log: Any, folder: Path) -> tuple[Listener, ...]:

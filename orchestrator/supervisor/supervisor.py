@@ -63,7 +63,8 @@ class Sees(Protocol):
 
 @define(eq=False)
 class Supervisor:
-    """`holder`: this process, as the lease names it; `clock`: seconds since the epoch; `say`: a line for people."""
+    """`holder`: this process, as the lease names it; `clock`: seconds since the epoch; `say`: a line for people about a
+    listener's bug, which it comes with."""
 
     config: Config
     remote: Remote
@@ -72,7 +73,7 @@ class Supervisor:
     listeners: tuple[Listener, ...]
     holder: str
     clock: Callable[[], float]
-    say: Callable[[str], None]
+    say: Callable[[str, Exception], None]
     history: History = field(factory=History)
     is_dead: Callable[[str], bool] = is_dead
     _picture: Picture | None = None
@@ -114,7 +115,7 @@ class Supervisor:
             try:
                 return await listener.run()
             except Exception as error:  # noqa: BLE001 - whatever a listener does, supervision goes on
-                self.say(f"{type(listener).__name__} broke off: {type(error).__name__}: {error}; it is begun again")
+                self.say(f"{type(listener).__name__} broke off: {type(error).__name__}: {error}; it is begun again", error)
             await anyio.sleep(AFRESH)
 
     async def _watch(self) -> None:
@@ -217,7 +218,7 @@ class Supervisor:
             try:
                 listener.picture(told)
             except Exception as error:  # noqa: BLE001 - whatever a listener does, supervision goes on
-                self.say(f"{type(listener).__name__} could not take a picture: {type(error).__name__}: {error}")
+                self.say(f"{type(listener).__name__} could not take a picture: {type(error).__name__}: {error}", error)
 
     def _standing(self, seen: set[str], waits: set[str]) -> list[Alarm]:
         """Alarms that are not seen any more and stay: nobody can tell whether their cause is gone, or what comes in their place waits

@@ -6,6 +6,7 @@ Every `sleep` here is on the virtual clock.
 from __future__ import annotations
 
 import os
+import traceback
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from orchestrator.config import Config
 from orchestrator.journal import read
 from orchestrator.supervise_config import SuperviseSection
 from states.alarm import Severity
+from states.picture import Picture
 from states.vocabulary import Layer, Resource
 
 ONE, OTHER = NAMES
@@ -281,6 +283,38 @@ def test_a_layer_that_is_only_watched(tmp_path: Path, policy: str) -> None:
 
     config = evolve(stack_config(), supervise=SuperviseSection(layers={"samba": policy}))
     supervised(tmp_path, act, config)
+
+
+# -- those who are told --------------------------------------------------------------------------------------------------
+
+class Broken:
+    """A Listener with a bug in each of its parts."""
+
+    def picture(self, picture: Picture) -> None:
+        """See Listener."""
+        raise KeyError(picture.cluster)
+
+    async def run(self) -> None:
+        """See Listener."""
+        await anyio.sleep(5)
+        raise IndexError("of no use")
+
+
+def test_a_listeners_bug_is_kept_whole_and_supervision_goes_on(tmp_path: Path) -> None:
+    async def act(scene: Scene, watchman: Watchman) -> None:
+        watchman.kill()
+        await anyio.sleep(1)
+        following = Watchman(scene, tmp_path, "watch:2:0", more=(Broken(),))
+        async with anyio.create_task_group() as group:
+            group.start_soon(following.run)
+            await anyio.sleep(20)
+            group.cancel_scope.cancel()
+        assert whole(following)
+        for bug, part in ((KeyError, "picture"), (IndexError, "run")):
+            error = next(error for _, error in following.said if isinstance(error, bug))
+            assert traceback.extract_tb(error.__traceback__)[-1].name == part
+
+    supervised(tmp_path, act)
 
 
 # -- commands go first ---------------------------------------------------------------------------------------------------

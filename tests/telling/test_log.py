@@ -14,6 +14,7 @@ from attrs import evolve
 
 from orchestrator.logs import Form, Told
 from orchestrator.supervisor.log import Log
+from orchestrator.supervisor.service import bugs
 from states.alarm import Severity
 from states.picture import Move, Picture
 from states.vocabulary import Layer, Node, Resource
@@ -49,6 +50,19 @@ def test_every_move_once_with_its_row_and_its_why(tmp_path: Path) -> None:
     assert (said[1]["row"], said[1]["evidence"], said[1]["at"]) == ("lost", "no answer for 5 s", START + 1)
     assert said[2]["why"] == "the node may be booting", "the table's own words"
     assert (said[3]["level"], said[3]["evidence"]) == ("warning", "umount runs")
+
+
+@pytest.mark.parametrize("form", Form)
+def test_a_listeners_bug_comes_with_its_traceback(form: Form) -> None:
+    out = io.StringIO()
+    with Told(out, form) as stream:
+        try:
+            json.loads("no json")
+        except ValueError as error:
+            bugs(stream.log, "nas")("Log broke off", error)
+    text = json.loads(out.getvalue())["exception"] if form is Form.JSON else out.getvalue()
+    assert "Traceback (most recent call last)" in text
+    assert "test_log.py" in text
 
 
 def test_moves_that_fell_out_of_the_picture_are_not_told_twice(tmp_path: Path) -> None:
