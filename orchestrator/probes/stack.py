@@ -20,6 +20,8 @@ from states.facts import LayerFact
 from states.vocabulary import Layer
 
 SCRIPT = resources.files(__package__).joinpath("look_stack.sh").read_text()
+SILENT = re.compile(r"^code (?:124|137)$", re.MULTILINE)
+"""A tool that did not answer in time, as timeout(1) says it: 124, or 137 where it had to be killed."""
 UP, DOWN, FAILED, HUNG, STARTING, UNKNOWN = Layer.UP, Layer.DOWN, Layer.FAILED, Layer.HUNG, Layer.STARTING, Layer.UNKNOWN
 
 
@@ -170,7 +172,7 @@ def _corosync(sections: Sections) -> Fact:
         return FAILED, "it runs with an older corosync.conf than the one that is there"
     if (dlm is not None and "quorate 1" in dlm) or (quorum is not None and "\ncode 0" in f"\n{quorum}"):
         return UP, "quorate" + (f", {OLDER}" if older else "")
-    if quorum is not None and "\ncode 124" in f"\n{quorum}":
+    if SILENT.search(quorum or ""):
         return STARTING, "corosync-quorumtool does not answer"  # a busy node's is slow; the wait has its limit
     words = "WaitForAll" in (quorum or "")
     return STARTING, "not quorate" + (": it waits until all nodes were seen together once" if words else "")
@@ -178,7 +180,7 @@ def _corosync(sections: Sections) -> Fact:
 
 def _dlm(sections: Sections) -> Fact:
     status = sections.get("dlm") or ""
-    if "\ncode 124" in f"\n{status}":
+    if SILENT.search(status):
         return HUNG, "dlm_tool does not answer"
     if "cluster nodeid" not in status:
         return STARTING, status.strip().splitlines()[0] if status.strip() else "it says nothing"
@@ -213,6 +215,8 @@ def _ctdb(sections: Sections) -> Fact:
         return (UP, "OK") if mine[1] == "OK" else (STARTING, mine[1])
     if "\ncode 0" in f"\n{text}":
         return UP, "OK"
+    if SILENT.search(text):
+        return STARTING, "ctdb does not answer"
     return STARTING, (text.strip().splitlines() or ["it says nothing"])[0]
 
 

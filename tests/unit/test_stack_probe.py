@@ -313,6 +313,16 @@ def test_a_tool_that_does_not_answer_is_not_waited_for(tmp_path: Path, config: C
     assert found["mount opt"][0] is L.UP
 
 
+@pytest.mark.parametrize("code", [124, 137])
+@pytest.mark.parametrize(("layer", "section", "words"), [
+    ("corosync", "quorum", "corosync-quorumtool does not answer"), ("dlm", "dlm", "dlm_tool does not answer"), ("ctdb", "ctdb", "ctdb does not answer"),
+])
+def test_a_tool_that_was_killed_did_not_answer_either(config: Config, code: int, layer: str, section: str, words: str) -> None:
+    said = Sections({"services": "running corosync\nrunning dlm\nrunning ctdb", section: f"code {code}"})
+    state, detail = next((one.state, one.detail) for one in read_stack(said, expected(config)) if one.name == layer)
+    assert (state, detail) == (L.HUNG if layer == "dlm" else L.STARTING, words)
+
+
 # -- what was not seen is not down -------------------------------------------------------------------------------------
 
 HEAD = "==node\nuptime 500.00\nboot_id b\nhostname x\n"

@@ -13,7 +13,7 @@ from orchestrator.probes.rhcs.clustat import read_clustat
 from orchestrator.probes.rhcs.cluster_conf import problems, read_conf, version_of, with_version
 from orchestrator.probes.rhcs.cman import CmanStatus, read_domain, read_status
 from orchestrator.probes.sections import Sections
-from orchestrator.probes.stack import ExpectedFile, ExpectedStack, Readers, difference, is_running, left_behind, packages, smbd
+from orchestrator.probes.stack import SILENT, ExpectedFile, ExpectedStack, Readers, difference, is_running, left_behind, packages, smbd
 from orchestrator.probes.volumes import Fact, spaces, stopped_spaces
 from states.vocabulary import Layer
 
@@ -23,7 +23,6 @@ PROCESSES = {"cman": "corosync", "fenced": "fenced", "clvmd": "clvmd", "rgmanage
 """The process of each layer that is a daemon."""
 BOOT_LINKS = ("cman", "clvmd", "gfs2", "rgmanager", "smb", "nmb")
 """Services that no boot may start; DRBD's own is looked for anyhow."""
-SILENT = re.compile(r"^code (?:124|137)$", re.MULTILINE)
 
 
 def _hosts(sections: Sections, expected: ExpectedStack) -> Fact:
