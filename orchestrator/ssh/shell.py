@@ -33,10 +33,11 @@ START = "exec /bin/sh"  # understood by every login shell that lets us at all
 
 # What the shell is told first. READs must end with their connection (as `link.TIED` has it), without a fork for each: the
 # shell is fed by a `cat`, which sees the end of our stream when the shell, waiting for a command, would not; the shell is
-# then told by HUP, and passes it on to a READ's `timeout` as ALRM, which is "time is up" to it. (Not as TERM: the shell
-# has a trap for TERM, and what it has just forked would lose it in there.) TERM to the shell is what sshd sends where it
-# passes signals on; it ends any command. The pipe from `cat`: dash and busybox have here-documents in pipes, bash has
-# coprocesses; where there is neither, there is no warm shell.
+# then told by USR1, and passes it on to a READ's `timeout` as ALRM, which is "time is up" to it. (Not by HUP: where whoever
+# started us ignores that, as nohup does, no shell can trap it. Not as TERM: the shell has a trap for TERM, and what it has
+# just forked would lose it in there.) TERM to the shell is what sshd sends where it passes signals on; it ends any command.
+# The pipe from `cat`: dash and busybox have here-documents in pipes, bash has coprocesses; where there is neither, there is
+# no warm shell.
 PRELUDE = b"""{ exec 3<&0
 _w_over= _w_busy= _w_tied= _w_again=
 _w_end() {
@@ -57,16 +58,16 @@ _w_busy= _w_to=
 _w_say "$_w_word $_w_code $_w_from $_w_to"
 [ -z "$_w_over" ] || exit
 }
-trap '_w_end ""' HUP
+trap '_w_end ""' HUP USR1
 trap '_w_end 1' TERM
 if [ "$BASH_VERSION" ]; then
-eval 'coproc { cat <&3; kill -s HUP $$; } 2>/dev/null; exec <&"${COPROC[0]}" 3<&-'
+eval 'coproc { cat <&3; kill -s USR1 $$; } 2>/dev/null; exec <&"${COPROC[0]}" 3<&-'
 else
 exec 4<<_
 _
 [ -p /proc/self/fd/4 ] || exit 9
 exec 5>/proc/self/fd/4
-{ cat; kill -s HUP $$; } <&3 >&5 2>/dev/null 3<&- 4<&- 5>&- &
+{ cat; kill -s USR1 $$; } <&3 >&5 2>/dev/null 3<&- 4<&- 5>&- &
 exec <&4 3<&- 4<&- 5>&-
 fi
 _w_say %s

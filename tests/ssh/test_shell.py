@@ -107,7 +107,7 @@ def test_a_cut_order_runs_nothing(tmp_path: Path, argv: tuple[str, ...], effect:
     assert len(list(tmp_path.iterdir())) == 2
 
 
-@pytest.mark.parametrize("argv", [("/bin/sh",), ("bash", "--posix")], ids=["sh", "bash"])
+@pytest.mark.parametrize("argv", [("/bin/sh",), ("bash", "--posix"), ("nohup", "/bin/sh")], ids=["sh", "bash", "nohup"])
 def test_a_read_ends_with_its_stream_from_its_first_moment(argv: tuple[str, ...]) -> None:
     """A TERM to what the shell has just forked would be lost in the shell's own trap: seen 28 times in 250."""
     dice = random.Random(1)
