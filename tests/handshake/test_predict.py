@@ -18,6 +18,7 @@ from states.handshake.rules84 import RESYNC_STEP, RULES_84
 from states.handshake.view import MissingFact, Rule, View
 from states.identifiers import Flag, Identifiers
 from states.vocabulary import AfterSplit, DiskState, Role
+from tests.unit.strategies import STEADY
 
 FABRICATED = {name: load(name) for name in ("cases-8.4.toml", "cases-9.toml")}
 CAPTURED = captured()
@@ -219,6 +220,7 @@ def settings(draw: st.DrawFn) -> tuple[Terms, Terms]:
     return own(shared), own(shared.counterpart())
 
 
+@STEADY
 @given(SIDES, SIDES, settings())
 def test_any_pair_is_judged_alike_from_both_sides(one: Side, two: Side, terms: tuple[Terms, Terms]) -> None:
     seen = predict(one, two, *terms)
@@ -226,6 +228,7 @@ def test_any_pair_is_judged_alike_from_both_sides(one: Side, two: Side, terms: t
     assert evolve(other, why="") == evolve(seen.mirrored(), why="")
 
 
+@STEADY
 @given(SIDES, SIDES, settings())
 def test_only_a_resync_discards_and_only_from_its_target(one: Side, two: Side, terms: tuple[Terms, Terms]) -> None:
     seen = predict(one, two, *terms)
@@ -237,6 +240,7 @@ def test_only_a_resync_discards_and_only_from_its_target(one: Side, two: Side, t
         assert not seen.losers
 
 
+@STEADY
 @given(SIDES, SIDES, settings())
 def test_nothing_is_discarded_unconsented_with_every_policy_disconnect(
     one: Side, two: Side, terms: tuple[Terms, Terms],

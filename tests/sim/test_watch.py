@@ -66,7 +66,7 @@ class Terminal:
 
     async def until(self, text: str) -> None:
         """Read until this is on the screen."""
-        with anyio.fail_after(30):
+        with anyio.fail_after(90):
             while text.encode() not in self.written:
                 await anyio.wait_readable(self.master)
                 self.written += os.read(self.master, 65536)

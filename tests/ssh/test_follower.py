@@ -257,6 +257,7 @@ async def test_one_supervisor_watches(sshd: Sshd, place: Place) -> None:
             assert await second.kind(WatchedBy) == WatchedBy("a", "one:1:1")
         async with following(nodes, place, Wish("-", 0.2)) as reader:
             await reader.kind(Following)
+        await until(lambda: len(place.shells()) == 1, "the others' shells have ended")
         (shell,) = place.shells()
         os.kill(shell, signal.SIGKILL)  # its lock goes with it
         async with following(nodes, place, Wish("two:2:2", 0.2)) as second:

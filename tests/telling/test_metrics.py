@@ -15,6 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from orchestrator.supervisor.metrics import COUNTERS, GAUGES, Board, Metrics
 from states.picture import Load, MachineSeen, Picture
 from states.progress import Progress
+from states.verify import Verification
 from states.vocabulary import ConnectionState, DiskState, Layer, Node, ReplicationState, Role
 from tests.telling.pictures import AWAY, SPLIT, START, cluster, picture
 from tests.unit.stack_cluster import ONE, OTHER, away, facts_of, with_layer, with_side
@@ -24,6 +25,7 @@ SYNCING = Progress(4096, 1024, ((10.0, 2048), (20.0, 1024)), 15.0)
 FULL: dict[str, Any] = {
     "loads": (Load(ONE, (0.5, 0.25, 0.125), 4, 7), Load(OTHER)), "progress": (("r0", SYNCING),), "alarms": (SPLIT, AWAY),
     "maintenance": frozenset({OTHER}), "doing": "up", "counts": dict.fromkeys(COUNTERS, 3),
+    "verified": (Verification("r0", START, ONE, 3),),
 }
 REACTOR = {
     # of drbd-reactor 1.11, src/plugin/prometheus.rs: name and labels
@@ -82,6 +84,8 @@ def test_everything_there_is_to_say(tmp_path: Path) -> None:
     assert of(found, "orchestrate_alarm", alarm="split-brain", about="r0", severity="critical") == 1
     assert of(found, "orchestrate_alarms", severity="warning") == 1
     assert of(found, "orchestrate_surprises_total") == 3
+    assert of(found, "orchestrate_verify_different_blocks", name="r0") == 3
+    assert of(found, "orchestrate_verify_timestamp_seconds", name="r0") == START
 
 
 def test_what_is_not_known_has_no_sample(tmp_path: Path) -> None:

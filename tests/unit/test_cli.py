@@ -75,9 +75,11 @@ def test_what_was_not_seen_is_not_called_no_split_brain(config: Path, capsys: Ca
     assert "refused: recover r0: nas1 cannot be reached" in said.err
 
 
-def test_down_is_told_how_to_go_down_alone(config: Path, capsys: Capture) -> None:
+def test_where_nobody_can_be_told_that_a_node_is_off_none_is_told_to_say_so(config: Path, capsys: Capture) -> None:
     typed(config, "down")
-    assert "then `down --degraded`" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "with no fencing configured nothing goes on without it" in said
+    assert "fence-ack" not in said
 
 
 @pytest.mark.parametrize(("words", "said"), [
