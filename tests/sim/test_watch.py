@@ -73,12 +73,24 @@ class Terminal:
 
 
 @contextmanager
+def heard(number: signal.Signals) -> Iterator[None]:
+    """What is started meanwhile does not inherit that this signal is ignored."""
+    before = signal.signal(number, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(number, before)
+
+
+@contextmanager
 def on_a_terminal(argv: list[str]) -> Iterator[Terminal]:
     master, slave = pty.openpty()
     fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, COLUMNS, 0, 0))
     environment = {**os.environ, "TERM": "xterm-256color"}
     environment.pop("NO_COLOR", None)
-    process = subprocess.Popen(argv, stdin=slave, stdout=slave, stderr=slave, env=environment, start_new_session=True)
+    # a shell that starts the tests in the background has SIGINT ignored, and programs inherit that: a handler is not inherited
+    with heard(signal.SIGINT):
+        process = subprocess.Popen(argv, stdin=slave, stdout=slave, stderr=slave, env=environment, start_new_session=True)
     os.close(slave)
     try:
         yield Terminal(process, master)
