@@ -141,7 +141,8 @@ def _look_before_connect(asked: Asked) -> tuple[str, str] | None:
     nine = any(asked.facts.node(name).generation is Generation.V9 for name in asked.wanted.nodes)
     if nine and marked and prediction.verdict is Verdict.IN_SYNC:
         seen = f"DRBD 9 would connect and erase the marks of {marked} KiB out of sync"
-        return seen, "drbdadm invalidate --reset-bitmap=no on the bad side"
+        whole = any(side.disk is not DiskState.INCONSISTENT for side in pair.sides)
+        return seen, "drbdadm invalidate --reset-bitmap=no on the bad side" if whole else "see docs/split-brain.md, `both inconsistent`"
     return None
 
 

@@ -15,7 +15,7 @@ from states.invariants import RULES
 from states.stack_rules import LAYER_RULES
 from tests.sim.test_recover import MUTANTS as LOST
 
-SLOW = frozenset({"still", "no-auto-discard", "never_good+still"})
+SLOW = frozenset({"still", "never_good+still"})
 """Over ten seconds: `python -m fixtures.search.mutants` hunts them too."""
 FAST = [mutant for mutant in MUTANTS if mutant.name not in SLOW]
 

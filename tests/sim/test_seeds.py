@@ -32,6 +32,12 @@ def test_no_seed_does_harm(results: list[Result]) -> None:
     assert {result.seed: result.harms for result in results if result.harms} == {}
 
 
+@pytest.mark.parametrize("seed", [2680, 4752, 7680, 7717])
+def test_seeds_that_once_misled_the_judges(seed: int) -> None:
+    """Both disks gone; old data given back to a Primary by hand, then a crash (twice); neither disk whole."""
+    assert run_seed(seed).harms == ()
+
+
 def test_the_faults_are_not_tame(results: list[Result]) -> None:
     assert sum(result.faults for result in results) / len(results) >= 10
     assert {0, 3, 137} <= {code for result in results for code in result.codes}, "runs that reach, that refuse, that are killed"
