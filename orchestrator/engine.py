@@ -265,7 +265,7 @@ class Engine:
 
     async def _look(self, node: str, send: Inbox) -> None:
         asked = anyio.current_time()
-        answer = await self.remote.lease(node, self.holder)
+        answer = await self.remote.lease(node, self.holder, contents=self._sight.not_blank(node))
         send.send_nowait(Looked(answer, asked))
 
     # -- taking in what was seen ---------------------------------------------------------------------------------------

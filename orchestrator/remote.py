@@ -142,10 +142,13 @@ class Remote:
             return facts
         return look.read_glance(facts, outcome.stdout.decode(errors="replace"), self.expected(facts.name), self._clock())
 
-    async def lease(self, node: str, holder: str, over: str = "-", zeros: bool = False, stand: str = "") -> Answer:
-        """Take or renew the lease and look. Blank disks are read again only by a run's first look (`zeros`). `stand`: what a human
-        wants of the node from now on, "up" or "down"; written down there with the lease, and not without it."""
-        look_call = self._look_call(node, zeros, contents=zeros)
+    async def lease(
+        self, node: str, holder: str, over: str = "-", zeros: bool = False, stand: str = "", *, contents: bool = False,
+    ) -> Answer:
+        """Take or renew the lease and look. Blank disks are read again only by a run's first look (`zeros`), or where that one did
+        not see them blank (`contents`). `stand`: what a human wants of the node from now on, "up" or "down"; written down there with the
+        lease, and not without it."""
+        look_call = self._look_call(node, zeros, contents=zeros or contents)
         also = f" && stand_{stand}" if stand else ""
         lines = [self._script, shlex.join(("lease_take", holder, str(TTL), over)) + also, "keep=yes", look_call]
         return await self._round_trip(node, "\n".join(lines), Effect.IDEMPOTENT, self._limit(zeros))

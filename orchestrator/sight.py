@@ -99,6 +99,11 @@ class Sight:
         seen = await remote.glance(self.facts.node(name))
         self.facts = self.facts.replace(evolve(seen, fresh=False))
 
+    def not_blank(self, name: str) -> bool:
+        """An unused or just created device of this node was not seen blank: a killed run's create-md may have been at it just then."""
+        unproven = (Contents.UNKNOWN, Contents.DATA)
+        return any(side.contents in unproven and _new(side) and _untouched(side) for _, side in self.facts.node(name).sides)
+
     def old(self, names: tuple[str, ...]) -> tuple[str, ...]:
         """Those of these nodes that nothing has been heard of for too long to act on it (rule fresh-facts)."""
         now = anyio.current_time()
@@ -109,11 +114,19 @@ def _remembered(before: NodeFacts, now: NodeFacts) -> NodeFacts:
     """What an unused or just created device holds was read by the run's first look; later looks do not read it again."""
     for resource, side in now.sides:
         # a look that falls into the middle of another step's work reads no identifiers: that is no reason to forget
-        untouched = side.metadata is Metadata.MISSING or side.identifiers is None or side.identifiers.just_created
-        if side.contents is Contents.UNKNOWN and untouched and not (side.touched or side.holders):  # somebody may have written there since
+        if side.contents is Contents.UNKNOWN and (_new(side) or side.identifiers is None) and _untouched(side):
             old = before.side(resource)
             now = now.with_side(resource, evolve(side, contents=old.contents, signature=side.signature or old.signature))
     return now
+
+
+def _new(side: Side) -> bool:
+    return side.metadata is Metadata.MISSING or (side.identifiers is not None and side.identifiers.just_created)
+
+
+def _untouched(side: Side) -> bool:
+    """Nobody was seen to use it: otherwise somebody may have written there since."""
+    return not (side.touched or side.holders)
 
 
 def _alike(one: Side, other: Side) -> bool:

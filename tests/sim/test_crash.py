@@ -22,6 +22,18 @@ def test_a_run_killed_anywhere_ends_where_it_would_have(name: str) -> None:
     assert verdict.points >= 4
 
 
+@pytest.mark.timeout(600)
+def test_a_disk_that_was_busy_at_the_first_look_is_read_again(tmp_path: Path) -> None:
+    """Killed while create-md runs on the second resource: the next run's first look cannot say what that disk holds."""
+    two = load(HERE / "two-resources")
+    made, ends = make(two), {}
+    for point in range(100, 118):
+        (tmp_path / str(point)).mkdir()
+        ran = play(two, made, point, tmp_path / str(point))
+        ends[point] = (ran.end.code, ran.end.rule, ran.harms)
+    assert set(ends.values()) == {(0, "", ())}, ends
+
+
 def test_every_kind_of_point_comes(tmp_path: Path) -> None:
     blank = load(HERE / "blank")
     whole = play(blank, make(blank), None, tmp_path)
