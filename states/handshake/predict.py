@@ -86,11 +86,8 @@ def _joined(a: Side, b: Side, terms: Terms, other: Terms) -> Prediction:
                                f"{b.name} by rule {theirs.rule}"), rules=rules)
     full = ours.full or theirs.full
     losers, discards = _losses(ours, (a, b), terms, full=full)
-    verdict = _verdict(ours, a, b, full=full)
-    if discards and verdict is Verdict.BITMAP_SYNC:
-        why = f"{why}, and has {discards} KiB marked that it changed under its old identifier, which would be lost"
     return Prediction(
-        verdict, rules, _with_remains(why, ours, (a, b), terms),
+        _verdict(ours, a, b, full=full), rules, _with_remains(why, ours, (a, b), terms),
         source={Winner.ME: 0, Winner.PEER: 1}.get(ours.winner), full=full, losers=losers, discards=discards,
         uncounted=ours.uncounted or theirs.uncounted,
     )
@@ -110,20 +107,20 @@ def _verdict(now: Course, a: Side, b: Side, *, full: bool) -> Verdict:
 def _losses(now: Course, sides: tuple[Side, Side], terms: Terms, *, full: bool) -> tuple[frozenset[int], int | None]:
     """Which sides may lose acknowledged writes the other does not have, and how many KiB at most."""
     targets = {Winner.ME: (1,), Winner.PEER: (0,), Winner.CHANCE: (0, 1), Winner.NOBODY: ()}[now.winner]
-    lost = {index: _loss(now, sides[1 - index], sides[index], terms, full=full) for index in targets}
+    lost = {index: _loss(now, sides[index], terms, full=full) for index in targets}
     lost = {index: amount for index, amount in lost.items() if amount != 0}
     amounts = [amount for amount in lost.values() if amount is not None]
     return frozenset(lost), max(amounts, default=0) if len(amounts) == len(lost) else None
 
 
-def _loss(now: Course, source: Side, target: Side, terms: Terms, *, full: bool) -> int | None:
+def _loss(now: Course, target: Side, terms: Terms, *, full: bool) -> int | None:
     """KiB of acknowledged writes that the target of this resync loses; None: some, nobody knows how many.
 
     - Split brain or reversal: its own marked blocks, if they count from the common point.
     - Full resync: unless it was never written or is Inconsistent, what it holds cannot be told from what the source
       has.
-    - Older by one step (bitmap resync): nothing, but for what it wrote under its old identifier. A crashed Primary
-      rolls back writes it never acknowledged; with protocol A or B it acknowledged some before the peer had them.
+    - Older by one step (bitmap resync): nothing. A crashed Primary rolls back writes it never acknowledged; with
+      protocol A or B it acknowledged some before the peer had them.
     """
     if target.identifiers.current & ~1 in (0, JUST_CREATED) or inconsistent(target):
         return 0
@@ -131,18 +128,7 @@ def _loss(now: Course, source: Side, target: Side, terms: Terms, *, full: bool) 
         return None if now.uncounted or full else target.dirty
     if full or (target.crashed and terms.protocol != "C"):
         return None
-    return _wrote_unnamed(source, target)
-
-
-def _wrote_unnamed(source: Side, target: Side) -> int:
-    """KiB that the target of a bitmap resync, older by one step, changed under its old identifier.
-
-    A Primary without a disk that gets its old one attached writes on with no new identifier (8.4 and 9: only losing the
-    peer, a promotion or the first write after it makes one). Its marks tell; after a crash, marks are also what the
-    activity log left, and nobody can tell the two apart.
-    """
-    parted_here = source.identifiers.bitmap & ~1 == target.identifiers.current & ~1
-    return target.dirty or 0 if parted_here and not target.identifiers.bitmap and not target.crashed else 0
+    return 0
 
 
 def _with_remains(why: str, now: Course, sides: tuple[Side, Side], terms: Terms) -> str:

@@ -187,16 +187,6 @@ def test_an_uncounted_victim_loses_something() -> None:
     assert (seen.verdict, seen.loser, seen.discards) == (Verdict.SPLIT_AUTO, 0, None)
 
 
-@pytest.mark.parametrize(("flag", "marked", "lost"), [(None, 16, 16), (None, 0, 0), (Flag.CRASHED_PRIMARY, 16, 0)])
-def test_what_was_written_under_the_old_identifier_is_lost(flag: Flag | None, marked: int, lost: int) -> None:
-    """After a crash the activity log's marks cannot be told from it, and every crashed Primary would be refused."""
-    older = evolve(side(B, 0, E, dirty=marked), identifiers=Identifiers(B, 0, (E, 0), UP | ({flag} if flag else set())))
-    for terms in (Terms(Generation.V84), Terms(Generation.V9)):
-        seen = predict(older, side(A, B, E, dirty=64), terms)
-        assert (seen.verdict, seen.source, seen.discards) == (Verdict.BITMAP_SYNC, 1, lost), seen.why
-        assert discards_nothing(seen) is (lost == 0)
-
-
 def test_a_detached_side_attaches_by_its_flags() -> None:
     primary = Identifiers(A, B, (C, D), UP | {Flag.PRIMARY})
     assert Side.detached(primary, 0).crashed
