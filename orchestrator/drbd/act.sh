@@ -213,7 +213,14 @@ attach() { # NAME MINOR CONFIGURED LINKED: disk up, not connected; `up` and `adj
 	$adm attach "$1"
 }
 
-set_role() { $adm "$1" "$2"; } # secondary NAME
+demote() { # NAME: a look of ours or udev may just be reading the device; who holds it for three seconds is somebody (-12)
+	for _ in 1 2 3 4 5 6 7 8 9 10; do
+		refused=$($adm secondary "$1" 2>&1); code=$?
+		case $code$refused in 11*'(-12)'*) sleep 0.3 ;; *) break ;; esac
+	done
+	[ -z "$refused" ] || printf '%s\n' "$refused"
+	return $code
+}
 
 promote() { # NAME MINOR: only what is connected and UpToDate on both sides at this moment
 	link_now "$1" "$2"
@@ -257,7 +264,7 @@ promote_alone() { # NAME MINOR DISK IDENTIFIERS: the peer is known to be off; DR
 }
 
 take_down() { # NAME MINOR: one thing after the other; 8.4.11 was seen to panic when a Primary that lost its peer is downed in one go
-	$adm secondary "$1" || return
+	demote "$1" || return
 	$adm disconnect "$1" # 10: there was no connection
 	$adm down "$1"
 }
@@ -298,7 +305,7 @@ power_cycle() { # NAME: another node, which hangs: off by its fence agent, seen 
 force_primary() { # NAME MINOR DISK IDENTIFIERS STAYS: "no" where no Primary is wanted: the copying needs none
 	still "$@" && never_good "$1" "$2" "$3" || return
 	if [ $old = yes ]; then adm_with --overwrite-data-of-peer primary "$1"; else $adm primary --force "$1"; fi || return
-	[ "$5" = yes ] || $adm secondary "$1"
+	[ "$5" = yes ] || demote "$1"
 }
 
 clear_bitmap() { # NAME MINOR DISK IDENTIFIERS

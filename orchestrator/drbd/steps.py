@@ -85,7 +85,7 @@ def _function(step: Step, sender: Sender) -> list[str]:
         Do.PROMOTE_ALONE: ["promote_alone", *device, step.expect],
         Do.RELEASE: ["release_backing", disk],
         Do.DISTRUST: ["distrust", *device, step.expect],
-        Do.DEMOTE: ["set_role", "secondary", step.resource],
+        Do.DEMOTE: ["demote", step.resource],
         Do.TAKE_DOWN: ["take_down", step.resource],
         Do.RECORD_CONSENT: ["record", step.resource, step.says],
         Do.RECORD_ARCHIVE: ["record", step.resource, step.says],

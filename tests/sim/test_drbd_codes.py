@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
+from anyio.lowlevel import checkpoint
 from attrs import evolve
 
+import orchestrator
 from fixtures.sim.drbd.disks import EXT4, LVM
 from fixtures.sim.drbd.values import Meta
 from states.facts import Generation
@@ -13,6 +17,8 @@ from states.vocabulary import ConnectionState, DiskState, Role
 from tests.sim.drbd_stage import BOTH, Stage, run
 
 V84, V9 = BOTH
+ROOT = Path(orchestrator.__file__).parent
+ACT = (ROOT / "probes/look.sh").read_text() + (ROOT / "drbd/act.sh").read_text()
 KERNEL = "additional info from kernel:\n"
 CONNECT = "drbdsetup-84 connect r0 ipv4:10.98.0.11:7789 ipv4:10.98.0.12:7789 --protocol=C --allow-two-primaries=yes"
 TWICE = "Device '1' is configured!\nCommand 'drbdmeta 1 v08 /dev/vdb internal apply-al' terminated with exit code 20\n"
@@ -111,6 +117,33 @@ def test_a_device_that_is_open_is_not_demoted() -> None:
                 assert "(-12) Device is held open by someone\n" in seen.stderr
             assert stage.half(0).primary
             assert ("failed to demote" if generation is V84 else "drbd1 opened by bash (pid") in seen.stderr
+
+    run(work)
+
+
+@pytest.mark.parametrize("generation", BOTH)
+@pytest.mark.parametrize("read_for", [1.0, 60.0])
+def test_our_own_demote_outlasts_who_only_reads_the_device(generation: Generation, read_for: float) -> None:
+    """A look of another layer's lane had the device open when the lab's `down` demoted: -12, and `down` ended with 4."""
+    async def work() -> None:
+        stage = Stage(generation)
+        await stage.synced()
+        stage.change(lambda pair: pair.change(0, opened="dd"))
+        start = stage.now
+
+        async def pace(seconds: float) -> None:
+            stage.now += seconds
+            if stage.now > start + read_for and stage.half(0).opened:
+                stage.change(lambda pair: pair.change(0, opened=""))
+            await checkpoint()
+
+        seen = await stage.machines[0].run(("sh", "-c", f"{ACT}which_generation\ndemote r0"), pace=pace)
+        if read_for < 2:
+            assert (seen.code, stage.half(0).primary) == (0, False), seen
+        else:
+            assert (seen.code, stage.half(0).primary) == (11, True), seen
+            assert seen.stdout.count("(-12) Device is held open by someone\n") == 1
+            assert stage.now - start < 5
 
     run(work)
 
