@@ -13,12 +13,13 @@ names() { # RESOURCE
 
 detached() { # SECONDS COMMAND...: it has no file of ours open but its own; HUNG if it has not ended
 	limit=$1; shift
-	rm -f "$room/code" "$room/ended" && mkfifo "$room/ended" || return
+	rm -f "$room/code" "$room/ended" && mkfifo "$room/ended" && exec 6<>"$room/ended" || return
 	(	"$@" >"$room/said" 2>&1 </dev/null
 		echo $? >"$room/code"
-		[ -p "$room/ended" ] && : >"$room/ended"
+		echo ended >&6 # never waits for a reader, however late it comes
 	) >/dev/null 2>&1 </dev/null &
-	timeout -k 1 "$limit" cat "$room/ended" 2>/dev/null
+	timeout -k 1 "$limit" head -c 1 <&6 >/dev/null
+	exec 6>&-
 	rm -f "$room/ended"
 	[ -r "$room/code" ] && read -r code <"$room/code" && return "$code"
 	return $HUNG

@@ -322,9 +322,13 @@ hash_view() { # VIEW NAME MINOR DISK IDENTIFIERS SUM SECTORS: sha256 of all of a
 	pipe=$RUN/hash-$1
 	rm -f "$pipe"
 	mkfifo "$pipe" || return
-	sha256sum <"$pipe" >"$pipe.sum" &
-	dd if="$view" bs=1048576 skip=1 iflag=direct >"$pipe" 2>"$pipe.said" &
+	# Both ends open first: who opens a pipe that nobody else has waits, and a child that TERM met between its fork and its
+	# reset of our trap was seen to wait so for ever, with our lock.
+	exec 6<>"$pipe" || return
+	sha256sum <"$pipe" >"$pipe.sum" 6<&- &
+	dd if="$view" bs=1048576 skip=1 iflag=direct >"$pipe" 2>"$pipe.said" 6<&- &
 	reader=$!
+	exec 6<&-
 	while sed -n 's/^pos:[[:space:]]*/at /p' "/proc/$reader/fdinfo/0" 2>/dev/null; do sleep 0.5; done
 	wait $reader
 	code=$?
