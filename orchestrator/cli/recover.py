@@ -20,17 +20,17 @@ from orchestrator.errors import ConfigError, RefusedError
 from orchestrator.journal import Journal, newest, read
 from orchestrator.recovery.account import Ended, write_account
 from orchestrator.recovery.assessed import as_document, draw_assessment
+from orchestrator.recovery.consents import Said, ascertain, consents_for
 from orchestrator.recovery.file_report import approximate
 from orchestrator.recovery.file_table import draw_files
 from orchestrator.recovery.files import FileReport
 from orchestrator.recovery.power import Power, hanging
 from orchestrator.recovery.run import Saving, Sides
 from orchestrator.render import Screen
-from states.assessment import Assessment, assess, consent_for
-from states.consent import NOTHING_CHANGED, Consent
+from states.assessment import Assessment, assess
+from states.consent import Consent
 from states.facts import ClusterFacts
-from states.goal import Direction, Goal, Ledger, Refused
-from states.reach import unseen
+from states.goal import Direction, Goal, Ledger
 
 
 @click.command(name="recover-splitbrain")
@@ -58,7 +58,9 @@ def recover_splitbrain(
     if only_plan:
         return _show(config, goal, facts, found, anyio.run(_files, config, found), as_json=as_json)
     with opened(obj, config, quiet=quiet) as (journal, screen):
-        consents = _consents(goal, facts, found, victim, shown, journal, one=not every)
+        told = {record["resource"]: record["token"] for record in journal.past if record["kind"] == "assessed"}
+        said = Said(f"{getpass.getuser()} at this machine", victim, shown, told)
+        consents = consents_for(goal, facts, found, said, one=not every)
         if not consents:
             screen.note("no resource is split: nothing to recover")
             return 0
@@ -116,81 +118,11 @@ def _show(
     if any(one.split for one in found):
         return 10
     for one in found:
-        _seen(goal, facts, one)
+        ascertain(goal, facts, one)
     return 0
 
 
-# -- consent -------------------------------------------------------------------------------------------------------------
-
-def _consents(
-    goal: Goal, facts: ClusterFacts, found: tuple[Assessment, ...], victim: str | None, shown: str | None, journal: Journal, *, one: bool
-) -> tuple[Consent, ...]:
-    """What was agreed about each resource that is split, or is on the way back. Raises RefusedError where a human has to decide."""
-    consents = []
-    for each in found:
-        if each.agreed is not None and _goes_on(each.agreed.consent, victim):
-            consents.append(each.agreed.consent)  # an earlier run's
-        elif each.split:
-            consents.append(_agree(goal, facts, each, victim, shown, journal))
-        else:
-            _seen(goal, facts, each)
-            if one:
-                raise RefusedError(_not_split(each))
-    return tuple(consents)
-
-
-def _goes_on(consent: Consent, victim: str | None) -> bool:
-    """What is on record is what is wanted now. Nobody gave a zero-change consent: an operator's own takes its place."""
-    return victim is None or (victim == consent.victim and consent.by != NOTHING_CHANGED)
-
-
-def _seen(goal: Goal, facts: ClusterFacts, each: Assessment) -> None:
-    """Raises RefusedError where a node that cannot be seen leaves open whether it is split brain: unknown is not "no"."""
-    missing = next((unseen(goal, facts, one) for one in goal.resources if one.name == each.resource), None)
-    if missing is not None and not each.known:
-        raise RefusedError(evolve(missing, what=f"recover {each.resource}"))
-
-
-def _not_split(each: Assessment) -> Refused:
-    found = "it is not split brain" if each.known else "whether it is split brain cannot be told"
-    sides = "; ".join(f"{side.node} {side.role}/{side.disk}, {side.connection}, identifiers {side.identifiers}" for side in each.sides)
-    return Refused("no-discard-without-consent", f"recover {each.resource}", f"{found}: {each.why}; {sides}",
-                   "orchestrate status says what it is and what to type")
-
-
-def _agree(goal: Goal, facts: ClusterFacts, each: Assessment, victim: str | None, shown: str | None, journal: Journal) -> Consent:
-    """The zero-change rule, or an operator who has seen this very state."""
-    what = f"recover {each.resource}"
-    by = NOTHING_CHANGED if victim is None and each.harmless is not None else f"{getpass.getuser()} at this machine"
-    chosen = victim or each.harmless
-    if chosen is None:
-        sides = "; ".join(f"{side.node} changed {'?' if side.changed is None else side.changed} KiB" for side in each.sides)
-        raise RefusedError(Refused("no-discard-without-consent", what, f"both sides may have changes: {sides}",
-                                   f"see `orchestrate recover-splitbrain {each.resource} --plan`, then name a --victim"))
-    if victim is not None:
-        _has_seen(each, shown, journal)
-    choice = next(one for one in each.choices if one.victim == chosen)
-    if choice.refused is not None:
-        raise RefusedError(choice.refused)
-    consent = consent_for(goal, facts, each.resource, chosen, by)
-    if consent is None:
-        raise RefusedError(Refused("fresh-facts", what, "a side's identifiers could not be read", "look again: orchestrate status"))
-    return consent
-
-
-def _has_seen(each: Assessment, shown: str | None, journal: Journal) -> None:
-    """The operator names a victim for what --plan showed, here or on another machine. Raises RefusedError if it is another now."""
-    told = [record["token"] for record in journal.past if record["kind"] == "assessed" and record["resource"] == each.resource]
-    last = shown or (told[-1] if told else None)
-    again = f"orchestrate recover-splitbrain {each.resource} --plan"
-    if last is None:
-        raise RefusedError(Refused("no-discard-without-consent", f"recover {each.resource}", "nobody has seen yet what would be lost",
-                                   f"{again}; then the same command again"))
-    if last != each.token:
-        now = "; ".join(f"{side.node} {side.identifiers}" for side in each.sides)
-        raise RefusedError(Refused("no-discard-without-consent", f"recover {each.resource}",
-                                   f"what was shown ({last}) is not what is there now ({each.token}: {now}): the consent is void", again))
-
+# -- the run -------------------------------------------------------------------------------------------------------------
 
 def _write_consents(journal: Journal, found: tuple[Assessment, ...], consents: tuple[Consent, ...]) -> None:
     """Who agreed to what, and on what evidence: on disk before anything is done."""
@@ -199,8 +131,6 @@ def _write_consents(journal: Journal, found: tuple[Assessment, ...], consents: t
         record: dict[str, Any] = {"kind": "consent", "resource": consent.resource, "victim": consent.victim, "by": consent.by}
         journal.write({**record, "token": consent.token, "seen": as_document(seen)})
 
-
-# -- the run -------------------------------------------------------------------------------------------------------------
 
 async def _recover(config: Config, goal: Goal, journal: Journal, screen: Screen, folder: Path, no_save: str) -> Outcome:
     name, run_id = new_run()

@@ -67,6 +67,7 @@ def as_document(config: Config, facts: ClusterFacts, verified: Mapping[str, Veri
         node.name: {"state": node.state.value, "why": node.why or None, "maintenance": node.maintenance or None,
                     "drbd": node.version or None, "boot_id": node.boot_id,
                     "layers": {fact.name: fact.state.value for fact in node.layers},
+                    "not_up": {fact.name: fact.detail for fact in node.layers if fact.state is not Layer.UP},
                     "hung": {fact.name: {"why": fact.detail, "seconds": _age(node, fact.since)}
                              for fact in node.layers if fact.state is Layer.HUNG},
                     "fencing": [{"node": one.victim, "seconds": _age(node, one.since), "said": one.said} for one in node.fencing]}

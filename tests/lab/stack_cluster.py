@@ -157,12 +157,18 @@ class StackCluster(Cluster):
     def assert_serving(self) -> None:
         """DualPrimary, every layer Up on both nodes with storage, and each one's smbd shows the share."""
         self.assert_both_primary()
-        said = self.run("status", "--json").json()
-        assert said["resources"]["r0"]["state"] == "DualPrimary", said["resources"]
-        for name in (N1, N2):
-            assert set(said["nodes"][name]["layers"].values()) == {"Up"}, (name, said["nodes"][name], self.run("status").out)
+        seen: list[dict[str, Any]] = []
+        try:  # a tool on a busy node may not answer within a look's limit: its layer is then shown as Starting, "does not answer"
+            self.until(lambda: self._all_up(seen), "every layer Up on both")
+        except AssertionError:
+            raise AssertionError(f"{seen[-1]['resources']}\n{seen[-1]['nodes']}\n{self.run('status').out}") from None
         for name, shown in self.both(f"smbclient -N //localhost/{NAME} -c ls").items():
             assert "blocks available" in shown, (name, shown)
+
+    def _all_up(self, seen: list[dict[str, Any]]) -> bool:
+        seen.append(self.run("status", "--json").json())
+        nodes, pair = seen[-1]["nodes"], seen[-1]["resources"]["r0"]
+        return pair["state"] == "DualPrimary" and all(set(nodes[name]["layers"].values()) == {"Up"} for name in (N1, N2))
 
     def layers(self) -> dict[str, dict[str, str]]:
         """`orchestrate status --json`: each node's layers."""

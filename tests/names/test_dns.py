@@ -111,10 +111,10 @@ async def test_a_server_that_is_down_or_hangs_is_said_within_the_time_limit(bind
     bind.hang()
     began = anyio.current_time()
     assert "did not answer within 0.3 s" in (await failing(at(bind, timeout=0.3)))[0]
-    assert anyio.current_time() - began < 1.0
+    assert anyio.current_time() - began < 2.0  # of a busy machine
     bind.down()
     assert "cannot be reached" in (await failing(at(bind)))[0]
-    assert "cannot be reached" in (await failing(at(bind, server="no-such-host.invalid")))[0]
+    assert "cannot be reached" in (await failing(at(bind, server=".".join(["far-too-long"] * 30))))[0]
     assert "cannot be reached" in (await failing(at(bind, server="no..such..host")))[0]
 
 

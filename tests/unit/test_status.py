@@ -54,6 +54,8 @@ def test_scripts_are_told_the_same(tmp_path: Path) -> None:
     document = as_document(config, frozen(config, "no answer"), {})
     nodes = document["nodes"]
     assert isinstance(nodes, dict)
+    assert nodes[ONE]["not_up"]["mount opt"] == "its lockspace is stopped"
+    assert nodes[OTHER]["not_up"] == {}
     assert nodes[ONE]["hung"] == {"mount opt": {"why": "its lockspace is stopped", "seconds": 30.0}}
     assert nodes[ONE]["fencing"] == [{"node": OTHER, "seconds": 34.0, "said": "no answer"}]
     assert nodes[OTHER]["hung"] == {}
