@@ -13,14 +13,14 @@ import anyio
 import click
 
 from orchestrator.cli.common import journal_path, known_node, new_run, reaching, read_config, wall_clock
-from orchestrator.commands import Command, Effect
 from orchestrator.config import Config
 from orchestrator.engine import Engine
 from orchestrator.errors import RefusedError
 from orchestrator.journal import Journal, newest, open_intents
+from orchestrator.reboot import reboot
 from orchestrator.render import Screen, draw_status
 from states.facts import ClusterFacts
-from states.goal import Direction, Goal, Kind, Ledger, Reached, Refused
+from states.goal import Direction, Goal, Kind, Ledger, Reached
 from states.undone import undone
 
 
@@ -70,7 +70,7 @@ def restart(obj: dict[str, Path | None], rolling: bool, reboot: bool, quiet: boo
             go(config, config.goal(Direction.DOWN, only=frozenset({node})), journal, screen)
             if reboot:
                 screen.note(f"{node} reboots")
-                anyio.run(reboot_node, config, node)
+                anyio.run(_reboot, config, node)
             outcome = go(config, config.goal(Direction.UP), journal, screen)
     tell(config, *outcome, as_json=False, quiet=quiet)
     return 0
@@ -112,24 +112,9 @@ async def _run(config: Config, goal: Goal, journal: Journal, screen: Screen) -> 
             return reached, engine.facts, len(engine.ledger.sent)
 
 
-REBOOT_LIMIT = 300.0
-"""Seconds a node may take to come back."""
-
-
-async def reboot_node(config: Config, node: str) -> None:
-    """Reboot one node and wait until it answers with a new boot id. Raises RefusedError after REBOOT_LIMIT."""
+async def _reboot(config: Config, node: str) -> None:
     async with reaching(config) as remote:
-        before = (await remote.look(node)).facts.boot_id
-        words = ("/sbin/shutdown", "-r", "now") if config.cluster.profile == "rhcs" else ("systemctl", "reboot")
-        await remote.transport.run(Command(node, words, Effect.IDEMPOTENT, 30.0))
-        with anyio.move_on_after(REBOOT_LIMIT):
-            while True:
-                facts = (await remote.look(node)).facts
-                if facts.reachable and facts.boot_id != before:
-                    return
-                await anyio.sleep(1.0)
-    raise RefusedError(Refused("deadline", f"reboot {node}", f"it did not come back within {REBOOT_LIMIT:.0f} s",
-                               "look at its console", Kind.DEADLINE))
+        await reboot(remote, node)
 
 
 def tell(config: Config, reached: Reached, facts: ClusterFacts, sent: int, *, as_json: bool, quiet: bool) -> None:

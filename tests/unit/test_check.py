@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from attrs import evolve
 
-from orchestrator.cli.fence import alive
 from orchestrator.config import Config
 from orchestrator.render import draw_findings
+from orchestrator.stack.off import alive
 from states.check import exit_code, findings
 from states.facts import ClusterFacts, LayerFact
 from states.finding import Finding, Weight
