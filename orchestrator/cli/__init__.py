@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from orchestrator.errors import OrchestrateError
+from orchestrator.errors import OrchestrateError, RefusedError
 
 COMMANDS = {
     # command        module                       what it is for (shown by --help)
@@ -30,6 +30,7 @@ COMMANDS = {
     "watch":   ("orchestrator.cli.watch",   "The whole cluster on one screen, as it moves. Changes nothing."),
     "splitbrain": ("orchestrator.cli.splitbrain", "What was saved before a split brain was resolved: look at it, bring it back."),
     "journal": ("orchestrator.cli.journal", "What was intended and what came of it."),
+    "explain": ("orchestrator.cli.explain", "What a rule, an alarm or a word in a message means, and what to do."),
     "graph":   ("orchestrator.cli.graph",   "The state machines, drawn from their tables."),
     "lab":     ("fixtures.lab.commands",    "A real two-node cluster on this machine."),
     "demo":    ("orchestrator.cli.demo",    "The lab, and `up` on it."),
@@ -80,6 +81,8 @@ def main(argv: list[str] | None = None) -> None:
         sys.stdout.flush()
     except OrchestrateError as error:
         _say(str(error))
+        if isinstance(error, RefusedError) and sys.stderr.isatty():
+            _say(f"what this rule is about: orchestrate explain {error.refused.rule}")
         sys.exit(error.code)
     except click.ClickException as error:
         error.show()
