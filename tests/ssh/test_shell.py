@@ -16,7 +16,7 @@ import anyio
 import pytest
 from attrs import evolve
 
-from fixtures.sshd import Sshd
+from fixtures.sshd import Sshd, stand_still
 from orchestrator.commands import Command, Effect
 from orchestrator.ssh import SshTransport, warm
 from orchestrator.ssh.shell import PRELUDE, Shell, Stream, fits, order
@@ -253,7 +253,7 @@ async def test_a_stopped_shell_costs_no_command(new_sshd: NewSshd) -> None:
     async with transport(server, evolve(PATIENT, session=0.3)) as nodes:
         assert await nodes.run(sh("echo next")) == NEXT
         pid = (await feeders(server))[0]
-        os.kill(pid, signal.SIGSTOP)
+        stand_still(pid)
         assert await nodes.run(sh("echo next", Effect.DESTRUCTIVE)) == NEXT
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
