@@ -19,7 +19,7 @@ from states.pair import Pair, blank_pair
 from states.reach import said_off
 from states.recovery_rules import Loss
 from states.repair import peer_has_all, releasable
-from states.settings import differing, discarding_policies
+from states.settings import auto_discard, differing
 from states.stack import stack_stands_on
 from states.stacks import spec
 from states.unasked import unasked
@@ -191,15 +191,12 @@ def _peer_has_all(asked: Asked) -> tuple[str, str] | None:
 
 
 def _no_auto_discard(asked: Asked) -> tuple[str, str] | None:
-    policies = discarding_policies(asked.wanted.net) | discarding_policies(asked.side.running)
-    if not policies or asked.wanted.accept_auto_discard:
-        return None
-    shown = ", ".join(f"{name} {value}" for name, value in sorted(policies))
-    return f"the after-split-brain policy discards data by itself: {shown}", 'set it to "disconnect", or write accept_auto_discard = true'
+    return auto_discard(asked.wanted.net, asked.side.running, accepted=asked.wanted.accept_auto_discard)
 
 
 def _no_discarding_config(asked: Asked) -> tuple[str, str] | None:
-    return _no_auto_discard(asked) if asked.step.layer == "config" else None
+    """What is written counts: a file that is to replace such a policy has to be let through."""
+    return auto_discard(asked.wanted.net, accepted=asked.wanted.accept_auto_discard) if asked.step.layer == "config" else None
 
 
 def _same_settings(asked: Asked) -> tuple[str, str] | None:

@@ -50,3 +50,12 @@ def _hidden(ours: str, theirs: str) -> tuple[str, str]:
 def discarding_policies(settings: Settings) -> set[tuple[str, str]]:
     """After-split-brain policies that may throw data away without being asked."""
     return {(name, value) for name, value in settings if name in POLICIES and value not in SAFE_POLICIES}
+
+
+def auto_discard(*settings: Settings, accepted: bool) -> tuple[str, str] | None:
+    """The policies that discard data by themselves, unless the user has accepted that: what was seen, and what to do."""
+    policies = sorted(set().union(*map(discarding_policies, settings)))
+    if not policies or accepted:
+        return None
+    shown = ", ".join(f"{name} {value}" for name, value in policies)
+    return f"the after-split-brain policy discards data by itself: {shown}", 'set it to "disconnect", or write accept_auto_discard = true'

@@ -254,6 +254,16 @@ def test_a_discarding_policy_is_not_written_either() -> None:
     assert judge(BLANK, Step(Do.START_LAYER, ONE, "r0", "module"), DISCARDING, goal()) is None
 
 
+def test_a_file_that_is_to_replace_a_discarding_policy_may_be_written() -> None:
+    seen = ATTACHED
+    for node in seen.nodes:
+        seen = seen.replace(evolve(node, sides=tuple((name, evolve(side, running=DISCARDING.net)) for name, side in node.sides)))
+    assert judge(seen, Step(Do.START_LAYER, ONE, "r0", "config"), WANTED, goal(apply=True)) is None
+    found = judge(seen, Step(Do.CONNECT, ONE, "r0"), WANTED, goal(apply=True))
+    assert found is not None
+    assert found.rule == "same-settings"
+
+
 def test_a_file_that_differs_is_replaced_only_when_told() -> None:
     step, seen = Step(Do.START_LAYER, ONE, "r0", "config"), layer(pair(), "config", Layer.FAILED, "net/protocol: A and C")
     found = judge(seen, step, WANTED, goal(), ("config-drift",))
