@@ -11,6 +11,7 @@ from states.finding import Finding, Weight
 from states.goal import Goal, Kind, Ledger, Refused, Wanted
 from states.pair import Pair
 from states.plan import plan
+from states.recovery_rules import unread_record
 from states.repair import releasable
 from states.resource import classify
 from states.stacks import plain_samba
@@ -108,6 +109,14 @@ def _pairs(goal: Goal, facts: ClusterFacts) -> Iterator[Finding]:
             yield Finding(Weight.DANGER, wanted.name, f"it is {state.value}", pair.prediction.why, "docs/split-brain.md")
 
 
+def _records(goal: Goal, facts: ClusterFacts) -> Iterator[Finding]:
+    for wanted in goal.resources:
+        unread = unread_record(facts, wanted)
+        if unread is not None:
+            yield Finding(Weight.PROBLEM, wanted.name, "whether a recovery was begun cannot be told: until then nothing is discarded",
+                          *unread)
+
+
 def _fencing(goal: Goal, facts: ClusterFacts) -> Iterator[Finding]:
     stack = goal.stack
     if stack is None:
@@ -150,4 +159,5 @@ def exit_code(found: tuple[Finding, ...]) -> int:
 
 
 Check = Callable[[Goal, ClusterFacts], Iterator[Finding]]
-CHECKS: tuple[Check, ...] = (_reachable, _versions, _boot, _backing, _ports, _never_synced, _volumes, _pairs, _fencing, _samba, _way)
+CHECKS: tuple[Check, ...] = (_reachable, _versions, _boot, _backing, _ports, _never_synced, _volumes, _pairs, _records, _fencing,
+                             _samba, _way)

@@ -37,8 +37,8 @@ def said_off(goal: Goal, node: str) -> str:
     return {
         "agent": f"if it is off, say so: `orchestrate fence {node}`, or `orchestrate fence-ack {node}`",
         "manual": f"switch it off, and say so: `orchestrate fence-ack {node}`",
-        "none": f"is {node} off, switch it on; does it hang, switch it off and on: with no fencing configured nothing goes on without it "
-                f"(for another time: [node.{node}.fence], docs/configuration.md)",
+        "none": f"is {node} off, switch it on; does it hang, switch it off and on: with no fencing configured "
+                f"`orchestrate` does nothing without it (for another time: [node.{node}.fence], docs/configuration.md)",
     }[fencing(goal)]
 
 

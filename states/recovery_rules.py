@@ -68,8 +68,13 @@ def consented(loss: Loss) -> Found:
 
 def every_record_read(loss: Loss) -> Found:
     """Of one-victim: a record that is there and cannot be read may name anybody. Nothing is ended for ever beside it."""
-    name = loss.wanted.name
-    for node in (loss.facts.node(one) for one in loss.wanted.nodes):
+    return unread_record(loss.facts, loss.wanted)
+
+
+def unread_record(facts: ClusterFacts, wanted: Wanted) -> Found:
+    """What is seen, and what to do about it."""
+    name = wanted.name
+    for node in (facts.node(one) for one in wanted.nodes):
         if name in node.unread:
             record = f"/var/lib/orchestrate/recovery/{name}"
             return (f"{node.name} has a record of a recovery that cannot be read: {record}",

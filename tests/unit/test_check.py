@@ -55,6 +55,7 @@ def test_a_healthy_cluster_has_no_findings(config: Config) -> None:
     (lambda seen: with_layer(seen, "mount opt", Layer.HUNG, "stopped", (ONE,)), Weight.DANGER, "mount opt is Hung", "stopped", "plan"),
     (lambda seen: with_layer(seen, "packages", Layer.FAILED, "no ctdb", (ONE,)), Weight.PROBLEM, "packages is Failed", "no ctdb", "plan"),
     (lambda seen: with_side(seen, ONE, out_of_sync=4), Weight.DANGER, "it is Suspect", "", "split-brain"),
+    (lambda seen: seen.replace(evolve(seen.node(ONE), unread=("r0",))), Weight.PROBLEM, "cannot be told", "recovery/r0", "mv "),
     (lambda seen: seen.replace(evolve(seen.node(ONE), version="8.4.7")), Weight.NOTE, "different versions", "8.4.7", "same"),
 ])  # fmt: skip
 def test_it_finds(config: Config, change: Change, weight: Weight, what: str, evidence: str, remedy: str) -> None:

@@ -78,7 +78,7 @@ def test_what_was_not_seen_is_not_called_no_split_brain(config: Path, capsys: Ca
 def test_where_nobody_can_be_told_that_a_node_is_off_none_is_told_to_say_so(config: Path, capsys: Capture) -> None:
     typed(config, "down")
     said = capsys.readouterr().err
-    assert "with no fencing configured nothing goes on without it" in said
+    assert "with no fencing configured `orchestrate` does nothing without it" in said
     assert "fence-ack" not in said
 
 
